@@ -1,0 +1,70 @@
+"""Gradient matching: the common core of the optimisation attacks.
+
+An attack of this family is a point in space x distance x penalty x optimiser x label step; the recipes
+beside this file are such points, with their papers' defaults.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jleak.search import Search, descend
+from jleak.spaces import Space
+from jleak.types import Batch, Distance, LabelAttack, Penalty, Threat
+
+
+def matching(
+    threat: Threat,
+    *,
+    space: Space,
+    distance: Distance,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    penalty: Penalty = lambda x: jnp.zeros(()),
+    labels: LabelAttack | None = None,
+) -> Search:
+    """Finds images whose update, through the client that the attacker believes in, matches the observed one.
+
+    min over x (and y) of  distance(client(params, (x, y)), view.update) + penalty(x).
+
+    Labels come from the view where the threat grants them, else from `labels`, else (`labels=None`) soft
+    labels are optimised along with the images (Zhu et al., NeurIPS 2019).
+
+    >>> from jleak.clients import fedsgd
+    >>> from jleak.distances import l2
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> from jleak.spaces import pixels
+    >>> from jleak.types import View
+    >>> model = mlp((2, 2, 1), 3, hidden=8)
+    >>> client, params = fedsgd(model, cross_entropy), model.init(jax.random.key(0))
+    >>> batch = Batch(jnp.full((1, 2, 2, 1), 0.25), jnp.array([2]))
+    >>> view = View(params, client(jax.random.key(1), params, batch), labels=batch.y)
+    >>> attack = matching(Threat(client=client, model=model), distance=l2, steps=200,
+    ...                   space=pixels((1, 2, 2, 1), mean=0.5, std=0.1, box=False), optimizer=optax.adam(0.1))
+    >>> bool(jnp.allclose(attack(jax.random.key(2), view).x, 0.25, atol=0.02))
+    True
+    """
+
+    def start(key, view):
+        k_x, k_y = jax.random.split(key)
+        x = space.init(k_x)
+        if view.labels is not None:
+            return {"x": x}, {"y": view.labels}
+        if labels is not None:
+            return {"x": x}, {"y": labels(k_y, view)}
+        return {"x": x, "y": jax.random.normal(k_y, (threat.batch, threat.classes))}, {}
+
+    def decode(point, fixed):
+        y = fixed["y"] if "y" in fixed else jax.nn.softmax(point["y"])
+        return space.decode(point["x"]), y
+
+    def objective(key, point, fixed, view):
+        x, y = decode(point, fixed)
+        update = threat.client(key, view.params, Batch(x, y))
+        return distance(update, view.update) + penalty(x)
+
+    def project(point):
+        return {**point, "x": space.project(point["x"])}
+
+    return descend(objective, start, decode, optimizer=optimizer, steps=steps, project=project)

@@ -1,0 +1,176 @@
+"""What a user asks for: an audit as lists of names, from the command line or a YAML file."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from jleak.audit.case import Case
+from jleak.check import InputError
+
+
+class Spec(BaseModel):
+    """A name with arguments: `clip:bound=1,scope=tensor` in text, `{clip: {bound: 1}}` in YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    args: dict[str, Any] = {}
+
+
+def parse_spec(value: Any) -> Any:
+    """A `Spec` from its text or its YAML form.
+
+    >>> parse_spec("gaussian:sigma=1e-2").args
+    {'sigma': 0.01}
+    >>> parse_spec({"mlp": {"hidden": [32, 16]}}).args
+    {'hidden': [32, 16]}
+    """
+    if isinstance(value, str):
+        name, _, rest = value.partition(":") if "=" in value else (value, "", "")
+        if "=" in name:
+            raise InputError(f"cannot read {value!r}; write name:argument=value,argument=value")
+        head, colon, tail = rest.rpartition(":")  # package.module:factory:argument=value
+        name, rest = (f"{name}:{head}", tail) if colon else (name, rest)
+        pairs = [item.partition("=") for item in rest.split(",") if item]
+        return Spec(name=name, args={key.strip(): literal(text) for key, _, text in pairs})
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        ((name, args),) = value.items()
+        return Spec(name=name, args={key: literal(v) for key, v in (args or {}).items()})
+    return value
+
+
+def literal(value: Any) -> Any:
+    """The number, truth value or text that `value` spells; `16-8` is a list of widths.
+
+    >>> literal("1e-4"), literal("true"), literal("adam"), literal("16-8")
+    (0.0001, True, 'adam', [16, 8])
+    """
+    if not isinstance(value, str):
+        return value
+    words = {"true": True, "false": False}
+    if value.lower() in words:
+        return words[value.lower()]
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    parts = value.split("-")
+    return [int(p) for p in parts] if all(p.isdigit() for p in parts) else value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], BeforeValidator(_listed)]
+
+
+class AuditConfig(BaseModel):
+    """An audit: every combination of models, defenses, attackers' knowledge, attacks and seeds.
+
+    >>> config = AuditConfig(models="mlp", defenses=["none"], attacks=["inverting:steps=10"], seeds=[0])
+    >>> [case.model for case in cases(config)]
+    ['mlp']
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    dataset: str = "digits"
+    models: Specs = [Spec(name="lenet"), Spec(name="mlp")]
+    loss_fn: str = "cross_entropy"
+    batch: int = 1
+    draw: str = "random"
+    victims: int = 4
+    defenses: Specs = [
+        Spec(name="none"),
+        Spec(name="gaussian", args={"sigma": 0.01}),
+        Spec(name="clip", args={"bound": 1.0}),
+        Spec(name="prune", args={"fraction": 0.9}),
+    ]
+    knows: Annotated[list[str], BeforeValidator(_listed)] = ["nothing"]
+    known_labels: bool = False
+    attacks: Specs = [
+        Spec(name="inverting", args={"steps": 1000}),
+        Spec(name="dlg", args={"steps": 100}),
+        Spec(name="idlg", args={"steps": 100}),
+    ]
+    restarts: int = 1
+    seeds: Annotated[list[int], BeforeValidator(_listed)] = [0, 1]
+    lanes: int = 8
+
+
+def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig:
+    """The audit that `settings` describe, over those of the YAML file at `path`.
+
+    Raises:
+      InputError: no such file, not YAML, an unknown key or a value of the wrong type, named by its path.
+
+    >>> config_of({"atacks": "dlg"})
+    Traceback (most recent call last):
+    jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, dataset, defenses, draw, \
+known_labels, knows, lanes, loss_fn, models, restarts, seeds, victims
+    """
+    source = "settings" if path is None else str(path)
+    try:
+        return AuditConfig.model_validate({**(read_yaml(path) if path else {}), **settings})
+    except ValidationError as error:
+        raise InputError("\n".join(f"{source}: {_said(e)}" for e in error.errors())) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+      InputError: no such file, or not a YAML mapping.
+    """
+    try:
+        found = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"no such configuration file: {path}; see `jleak audit --help`") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{path} must hold a mapping such as `attacks: [inverting]`, got {type(found).__name__}"
+        )
+    return found
+
+
+def _said(error: Any) -> str:
+    """One line of pydantic's: where, what, and what is known."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = Spec if len(error["loc"]) > 1 else AuditConfig
+        return f"{where}: unknown key; known: {', '.join(sorted(known.model_fields))}"
+    return f"{where}: {error['msg']}, got {error['input']!r}"
+
+
+def cases(config: AuditConfig) -> list[Case]:
+    """Every case of an audit, each once, cheapest to compile first: seeds vary fastest.
+
+    Without a defense there is nothing to know, so `none` appears with knows=nothing alone.
+
+    Raises:
+      InputError: an unknown name or a number out of bounds.
+    """
+    shared = config.model_dump(
+        include={"dataset", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "lanes"}
+    )
+    axes = itertools.product(config.models, config.attacks, config.knows, config.defenses, config.seeds)
+    found = {}
+    for model, attack, knows, defense, seed in axes:
+        case = Case(
+            **shared,
+            model=model.name,
+            model_args=model.args,
+            attack=attack.name,
+            attack_args=attack.args,
+            defense=defense.name,
+            defense_args=defense.args,
+            knows="nothing" if defense.name == "none" else knows,
+            seed=seed,
+        )
+        found[case.case_id] = case
+    return list(found.values())

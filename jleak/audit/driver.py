@@ -1,0 +1,86 @@
+"""Runs the cases of an audit one after the other, keeping each as soon as it is finished."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from jleak import data
+from jleak.audit import store
+from jleak.audit.case import Case
+from jleak.audit.parts import attack_of, floats_of, model_of
+from jleak.audit.store import Record
+from jleak.audit.trial import Programs, trial
+from jleak.data import Images
+from jleak.types import View
+
+
+class Progress(NamedTuple):
+    """Where an audit stands.
+
+    Attributes:
+      done: cases finished, earlier runs included.
+      total: cases in all.
+      part: how much of the case under way is finished, 0 to 1.
+      case: the case under way, or the one just finished (part 0).
+      loss: median of its attackers' losses.
+    """
+
+    done: int
+    total: int
+    part: float
+    case: Case
+    loss: float
+
+
+def run(
+    cases: Sequence[Case],
+    path: Path,
+    *,
+    finished: dict[str, Record],
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> list[Record]:
+    """Runs the cases that are not `finished`, and returns the records of all, in the order of `cases`.
+
+    A finished case is on the disk before the next one starts; an interruption loses the case under way.
+
+    Args:
+      cases: what to run.
+      path: the run's directory, made by `store.open_run`.
+      finished: the records that it holds already, by case.
+      report: called between pieces of work.
+
+    Raises:
+      InputError: a case that does not fit its data set, found before anything runs; or a full disk.
+    """
+    todo = [case for case in cases if case.case_id not in finished]
+    images = {name: data.load(name) for name in {case.dataset for case in todo}}
+    for case in todo:
+        fits(case, images[case.dataset])
+    records, cache = dict(finished), Programs()
+    for i, case in enumerate(todo):
+        done = len(cases) - len(todo) + i
+
+        def tell(part: float, loss: float, case=case, done=done) -> None:
+            report(Progress(done, len(cases), part, case, loss))
+
+        record, arrays = trial(case, images[case.dataset], cache, tell)
+        store.add_record(path, records, record, arrays)
+        records[case.case_id] = record
+        report(Progress(done + 1, len(cases), 0.0, case, math.nan))
+    return [records[case.case_id] for case in cases]
+
+
+def fits(case: Case, images: Images) -> None:
+    """Checks, without computing anything, that the case's parts go together.
+
+    Raises:
+      InputError: they do not.
+    """
+    model = model_of(case, images.shape, images.classes)
+    data.draw(jax.random.key(0), images, case.batch, case.draw)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    naive = Case.from_json(case.to_json() | {"knows": "nothing"})
+    attack_of(naive, model, View(params, params["params"]), floats_of(case))

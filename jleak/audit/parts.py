@@ -1,0 +1,82 @@
+"""From a case's names to the parts: model, client, defense, the attacker's belief, attack."""
+
+from typing import Any
+
+from jleak import catalog, clients
+from jleak.audit.case import Case
+from jleak.types import Attack, Client, Defense, Model, Threat, View
+
+Floats = dict[str, dict[str, Any]]
+"""The settings of a case that may be traced: {"attack": {...}, "defense": {...}}."""
+
+
+def split(args: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Arguments as (static ones, floats): floats may be traced, everything else shapes the program.
+
+    >>> split({"steps": 10, "lr": 0.1})
+    ({'steps': 10}, {'lr': 0.1})
+    """
+    floats = {k: v for k, v in args.items() if isinstance(v, float)}
+    static = {k: tuple(v) if isinstance(v, list) else v for k, v in args.items() if k not in floats}
+    return static, floats
+
+
+def floats_of(case: Case) -> Floats:
+    """The traced settings of a case, by what they belong to.
+
+    >>> floats_of(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
+    {'attack': {'lr': 1.0}, 'defense': {'bound': 1.0}}
+    """
+    return {"attack": split(case.attack_args)[1], "defense": split(case.defense_args)[1]}
+
+
+def known_floats(case: Case) -> Floats:
+    """The traced settings that reach the attacker: its own, and the strengths only if it knows all.
+
+    >>> known_floats(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
+    {'attack': {'lr': 1.0}, 'defense': {}}
+    """
+    floats = floats_of(case)
+    return floats if case.knows == "all" else floats | {"defense": {}}
+
+
+def model_of(case: Case, shape: tuple[int, int, int], classes: int) -> Model:
+    """The case's model for images of `shape`.
+
+    >>> model_of(Case(attack="dlg"), (8, 8, 1), 10).head
+    ('head',)
+    """
+    static, floats = split(case.model_args)
+    return catalog.find("model", case.model, catalog.MODELS)(shape, classes, **static, **floats)
+
+
+def client_of(case: Case, model: Model) -> Client:
+    """The case's client without its defense."""
+    return clients.fedsgd(model, catalog.find("loss_fn", case.loss_fn, catalog.LOSSES))
+
+
+def defense_of(case: Case, floats: Floats) -> Defense:
+    """The case's defense at these strengths."""
+    if case.defense == "none":
+        return clients.chain()
+    static = split(case.defense_args)[0]
+    return catalog.defense_kind(case.defense).defense(**static, **floats["defense"])
+
+
+def belief_of(case: Case, view: View, floats: Floats) -> Defense:
+    """The defense in which the attacker believes: none, one estimated from the view, or the true one."""
+    if case.knows == "nothing" or case.defense == "none":
+        return clients.chain()
+    kind = catalog.defense_kind(case.defense)
+    static = split(case.defense_args)[0]
+    if case.knows == "kind":
+        return kind.adapt(view, **static)
+    return (kind.belief or kind.defense)(**static, **floats["defense"])
+
+
+def attack_of(case: Case, model: Model, view: View, floats: Floats) -> Attack:
+    """The case's attack, as it follows from the view and from what the attacker knows."""
+    client = belief_of(case, view, floats)(client_of(case, model))
+    threat = Threat(client=client, model=model, batch=case.batch)
+    factory = catalog.find("attack", case.attack, catalog.ATTACKS)
+    return factory(threat, **split(case.attack_args)[0], **floats["attack"])

@@ -1,0 +1,174 @@
+"""One case from its seed to its record: clients, attacker, score."""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jleak import data
+from jleak.audit import programs
+from jleak.audit.case import Case
+from jleak.audit.parts import floats_of, known_floats, model_of
+from jleak.audit.programs import Attacker, Given
+from jleak.audit.store import Record
+from jleak.data import Images
+from jleak.tree import stream
+from jleak.types import Batch, Model, Params, Reconstruction
+
+SNAPSHOTS = 6
+"""Snapshots of a search that are kept, the last one being the result."""
+
+Tell = Callable[[float, float], None]
+"""Listener of a trial: `(share of the search done, median of the attacker's losses)`."""
+
+
+class Programs:
+    """Compiled programs by the settings that shape them, and the seconds spent on compiling."""
+
+    def __init__(self):
+        self.known: dict[Any, Any] = {}
+        self.seconds = 0.0
+
+    def take(self, key: Any, build: Callable[[], tuple[Any, float]]) -> Any:
+        """The program of this key; `build` gives it and its seconds where it is new."""
+        if key not in self.known:
+            self.known[key], seconds = build()
+            self.seconds += seconds
+        return self.known[key]
+
+
+class Truth(NamedTuple):
+    """What the clients hold and what they share."""
+
+    batches: Batch  # leading axis: victims
+    params: Params
+    updates: Params
+    snr: jax.Array
+
+
+def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Record, dict[str, np.ndarray]]:
+    """Runs one case; its record, and its images.
+
+    Args:
+      case: the settings.
+      images: its data set.
+      cache: compiled programs, used and filled.
+      tell: called after each piece of the search.
+    """
+    compiled_before = cache.seconds
+    model = model_of(case, images.shape, images.classes)
+    truth = clients(case, images, model, cache)
+    given = view_of(case, truth)
+    key = ("attacker", programs.attacker_settings(case), model.shape, model.classes)
+    attacker = cache.take(key, lambda: programs.attacker(case, model, given))
+    clock = time.perf_counter()
+    rec, finite, snapshots = attack(attacker, given, tell)
+    seconds = time.perf_counter() - clock
+    numbers, x = score(rec, truth.batches, cache)
+    record = {
+        "case_id": case.case_id,
+        **case.to_json(),
+        "status": status(truth.updates, finite),
+        **{name: significant(values) for name, values in numbers.items()},
+        "snr": significant(truth.snr),
+        "diverged": int(finite.size - finite.sum()),
+        "evaluations": int(rec.evaluations.sum()),
+        "seconds": round(seconds, 4),
+        "compile_seconds": round(cache.seconds - compiled_before, 4),
+        "device": device(),
+        "versions": versions(),
+    }
+    b = truth.batches
+    arrays = {"truth": b.x, "labels": b.y, "reconstruction": x, "snapshots": snapshots}
+    return record, {name: compact(array) for name, array in arrays.items()}
+
+
+def clients(case: Case, images: Images, model: Model, cache: Programs) -> Truth:
+    """The clients' side: draws the victims' batches and computes what they share."""
+    key = jax.random.key(case.seed)
+    batches = data.victims(stream(key, "data"), images, case.victims, case.batch, case.draw)
+    strengths = {"defense": floats_of(case)["defense"]}
+    args = (stream(key, "model"), stream(key, "client"), batches, strengths)
+    share = cache.take(
+        ("clients", programs.client_settings(case), model.shape, model.classes),
+        lambda: programs.compiled(programs.share(case, model), *args),
+    )
+    return Truth(batches, *share(*args))
+
+
+def view_of(case: Case, truth: Truth) -> Given:
+    """What of all this reaches the attacker, restarts x victims as lanes."""
+    lanes = case.victims * case.restarts
+    return Given(
+        keys=jax.random.split(stream(jax.random.key(case.seed), "attack"), lanes),
+        victim=jnp.arange(lanes) // case.restarts,
+        params=truth.params,
+        updates=truth.updates,
+        labels=truth.batches.y if case.known_labels else None,
+        floats=known_floats(case),
+    )
+
+
+def attack(attacker: Attacker, given: Given, tell: Tell) -> tuple[Reconstruction, np.ndarray, np.ndarray]:
+    """Drives the search piece by piece: (reconstructions, finite lanes, snapshots of the images)."""
+    states = attacker.begin(given)
+    keep = {round(i * (attacker.pieces - 1) / (SNAPSHOTS - 1)) for i in range(SNAPSHOTS)}
+    snapshots = []
+    for piece in range(attacker.pieces):
+        states, losses = attacker.advance(given, states, jnp.asarray(piece * attacker.steps))
+        tell((piece + 1) / attacker.pieces, float(jnp.median(losses[:, -1])))
+        if piece in keep:
+            rec, finite = attacker.finish(given, states)
+            snapshots.append(np.clip(rec.x, 0, 1))
+    return rec, np.asarray(finite), np.stack(snapshots)
+
+
+def score(rec: Reconstruction, batches: Batch, cache: Programs) -> tuple[dict[str, jax.Array], jax.Array]:
+    """The reconstructions against the truth: numbers by name, one a victim, and the images as compared."""
+    shapes = str(jax.tree.map(jnp.shape, (rec, batches)))
+    program = cache.take(("score", shapes), lambda: programs.compiled(jax.vmap(programs.score), rec, batches))
+    return program(rec, batches)
+
+
+def status(updates: Params, finite: np.ndarray) -> str:
+    """`ok`, or why the numbers cannot be trusted."""
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(updates)):
+        return "non-finite update"
+    if not finite.any():
+        return "non-finite loss"
+    return "ok" if finite.all() else "ok, some restarts diverged"
+
+
+def significant(numbers: Any) -> list[float]:
+    """The numbers to seven significant digits, which is what float32 holds.
+
+    >>> significant(jnp.array([0.1, 2e-9]))
+    [0.1, 2e-09]
+    """
+    return [float(f"{number:.7g}") for number in np.asarray(numbers, float)]
+
+
+def compact(array: Any) -> np.ndarray:
+    """Images as float16, which tells 8-bit pixels apart; anything else as it is."""
+    return np.asarray(array, np.float16 if array.dtype.kind == "f" else None)
+
+
+def device() -> str:
+    """The device that JAX computes on.
+
+    >>> device().split(":")[0] in ("cpu", "gpu", "tpu")
+    True
+    """
+    first = jax.devices()[0]
+    return f"{first.platform}:{first.device_kind}"
+
+
+def versions() -> dict[str, str]:
+    """The versions that the numbers depend on."""
+    names = ("jleak", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}

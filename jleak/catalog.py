@@ -1,0 +1,134 @@
+"""Everything that has a name: one explicit dict a kind, `name -> factory`.
+
+A line here enrols a part in the command line, `jleak list`, the contract tests and the benchmarks. Users
+register nothing: wherever a name is taken, `package.module:factory` is taken as well.
+"""
+
+import importlib
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+from jleak import attacks, losses, models
+from jleak.check import REQUIRED, InputError, arguments, keywords, number, one_of, whole
+from jleak.data import SOURCES
+from jleak.defenses import KINDS as DEFENSES
+from jleak.defenses import Kind
+from jleak.labels import LABELS
+from jleak.metrics import METRICS
+from jleak.search import OPTIMIZERS
+
+ATTACKS = {
+    "dlg": attacks.dlg,
+    "idlg": attacks.idlg,
+    "inverting": attacks.inverting,
+}
+MODELS = {
+    "convnet": models.convnet,
+    "lenet": models.lenet,
+    "mlp": models.mlp,
+}
+LOSSES = {
+    "bce": losses.bce,
+    "cross_entropy": losses.cross_entropy,
+    "mse": losses.mse,
+}
+MEASURES: dict[str, Callable] = {}
+PRIORS: dict[str, Callable] = {}
+
+KINDS: dict[str, dict[str, Any]] = {
+    "attacks": ATTACKS,
+    "labels": LABELS,
+    "defenses": DEFENSES,
+    "metrics": METRICS,
+    "measures": MEASURES,
+    "models": MODELS,
+    "datasets": SOURCES,
+    "optimizers": OPTIMIZERS,
+    "priors": PRIORS,
+}
+"""The kinds of named parts, in the order of `jleak list`."""
+
+
+def names() -> dict[str, list[str]]:
+    """The names of every kind, sorted: what `jleak list --json` prints.
+
+    >>> names()["models"]
+    ['convnet', 'lenet', 'mlp']
+    """
+    return {kind: sorted(entries) for kind, entries in KINDS.items()}
+
+
+def find(kind: str, name: str, entries: dict[str, Any]) -> Any:
+    """The entry `name`, or what `package.module:factory` names.
+
+    Args:
+      kind: the singular, for messages ("attack").
+      name: a name of `entries`, or `package.module:attribute`.
+      entries: one of the dicts above.
+
+    Raises:
+      InputError: unknown name (lists the known ones and the nearest), or nothing importable there.
+
+    >>> find("model", "jleak.models:mlp", MODELS) is MODELS["mlp"]
+    True
+    """
+    if ":" not in name:
+        return entries[one_of(kind, name, entries)]
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"{kind} {name!r} cannot be imported: {error}; "
+            "write package.module:factory of something on the Python path"
+        ) from error
+
+
+def defense_kind(name: str) -> Kind:
+    """The defense `name` with the attackers that know of it.
+
+    A plain factory `(*, ...) -> Defense` of the user's own is imitated only by an attacker who knows all.
+
+    >>> defense_kind("jleak.defenses:clip").adapt is None
+    True
+    """
+    found = find("defense", name, DEFENSES)
+    return found if isinstance(found, Kind) else Kind(found, adapt=None)
+
+
+def checked(kind: str, name: str, factory: Callable, args: dict[str, Any]) -> dict[str, Any]:
+    """`args` in the types that the factory declares, completed by its defaults.
+
+    So a record states every setting, and `1` and `1.0` are one setting where a float is wanted.
+
+    Raises:
+      InputError: an argument that the factory does not have or one that it needs; a value of another type.
+
+    >>> checked("model", "mlp", MODELS["mlp"], {"hidden": 32})["hidden"]
+    32
+    """
+    arguments(f"{kind} {name!r}", factory, args)
+    defaults = {key: value for key, value in keywords(factory).items() if value is not REQUIRED}
+    types = {p.name: p.annotation for p in signature(factory).parameters.values()}
+    return {key: typed(key, value, types[key]) for key, value in {**defaults, **args}.items()}
+
+
+def typed(name: str, value: Any, declared: Any) -> Any:
+    """`value` as a bool, int or float where `declared` is one of these; anything else as it is.
+
+    Raises:
+      InputError: the value cannot be that.
+
+    >>> typed("lr", 1, float), typed("steps", 1e3, int)
+    (1.0, 1000)
+    """
+    if declared is float:
+        return float(number(name, value))
+    if declared is int:
+        return whole(
+            name, int(value) if isinstance(value, float) and value == int(value) else value, least=-(2**63)
+        )
+    if declared is bool and not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, got {name}={value!r}")
+    return value

@@ -1,0 +1,21 @@
+"""What a client can do to its update before sharing it. One idea a file.
+
+Each file has a factory `(*, strength) -> Defense` and a `Kind`, which says how an attacker who knows
+of the defense imitates it.
+"""
+
+from jleak.defenses.clip import CLIP, clip
+from jleak.defenses.gaussian import GAUSSIAN, gaussian
+from jleak.defenses.kind import KNOWS, Kind
+from jleak.defenses.laplace import LAPLACE, laplace
+from jleak.defenses.prune import PRUNE, prune
+
+KINDS: dict[str, Kind] = {
+    "clip": CLIP,
+    "gaussian": GAUSSIAN,
+    "laplace": LAPLACE,
+    "prune": PRUNE,
+}
+"""name -> the defense and the attackers that know of it."""
+
+__all__ = ["KINDS", "KNOWS", "Kind", "clip", "gaussian", "laplace", "prune"]

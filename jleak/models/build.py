@@ -1,0 +1,98 @@
+"""From a Flax module to a `Model`: two pure functions and the facts beside them."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array
+
+from jleak.check import InputError, one_of, whole
+from jleak.types import Model
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "sigmoid": nn.sigmoid,
+    "tanh": nn.tanh,
+    "relu": nn.relu,
+    "leaky_relu": nn.leaky_relu,
+    "gelu": nn.gelu,
+    "softplus": nn.softplus,
+}
+"""Activation functions by name. Attacks differentiate twice: `relu` has a zero second derivative."""
+
+HEAD = "head"
+"""The name of the classifier's dense layer in every model of the catalog."""
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The activation function of that name.
+
+    >>> float(activation("relu")(jnp.array(-1.0)))
+    0.0
+    """
+    return ACTIVATIONS[one_of("activation", name, ACTIVATIONS)]
+
+
+def zhu(scale: float = 0.5) -> Callable[..., Array]:
+    """Uniform initialisation on (-scale, scale), as in DLG (Zhu et al., NeurIPS 2019).
+
+    >>> w = zhu()(jax.random.key(0), (1000,))
+    >>> bool(-0.5 <= w.min() < -0.49 and 0.49 < w.max() <= 0.5)
+    True
+    """
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -scale, scale)
+
+    return init
+
+
+INITS: dict[str, tuple[Callable, Callable]] = {
+    "zhu": (zhu(), zhu()),
+    "lecun": (nn.initializers.lecun_normal(), nn.initializers.zeros),
+    "torch": (nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), nn.initializers.zeros),
+}
+"""Initialisations by name: (of kernels, of biases). `zhu` is uniform(-0.5, 0.5) for both."""
+
+
+def initializers(name: str) -> dict[str, Callable]:
+    """The `kernel_init` and `bias_init` arguments of a layer for the initialisation of that name.
+
+    >>> sorted(initializers("lecun"))
+    ['bias_init', 'kernel_init']
+    """
+    kernel, bias = INITS[one_of("init", name, INITS)]
+    return {"kernel_init": kernel, "bias_init": bias}
+
+
+def model(module: nn.Module, shape: tuple[int, int, int], classes: int) -> Model:
+    """`module` as a `Model` for images of `shape` and `classes` classes.
+
+    The module's classifier must be a dense layer named `"head"`.
+
+    Raises:
+      InputError: fewer than two classes, a shape that is not (h, w, c), or one too small for the module.
+    """
+    whole("classes", classes, least=2, hint="a classifier needs two classes or more")
+    if not isinstance(shape, tuple | list) or len(shape) != 3:
+        raise InputError(f"shape must be (height, width, channels), got shape={shape}")
+    for name, side in zip(("height", "width", "channels"), shape, strict=True):
+        whole(name, side)
+    dummy = jnp.zeros((1, *shape))
+
+    def init(key):
+        return module.init(key, dummy)
+
+    too_small = InputError(
+        f"{type(module).__name__} cannot take images of shape {shape}: "
+        "a layer shrinks to nothing; use larger images or another model"
+    )
+    try:
+        variables = jax.eval_shape(init, jax.random.key(0))
+    except ZeroDivisionError as error:  # an initialiser's, scaling by a fan-in of 0
+        raise too_small from error
+    if any(0 in leaf.shape for leaf in jax.tree.leaves(variables)):
+        raise too_small
+    if HEAD not in variables["params"]:
+        raise InputError(f"{type(module).__name__} must name its classifier layer {HEAD!r}")
+    return Model(init, module.apply, tuple(shape), classes, (HEAD,))

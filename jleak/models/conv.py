@@ -1,0 +1,81 @@
+"""The one function through which every model convolves.
+
+XLA's CPU backend takes its fast path only for convolutions at the top level of a program. Inside
+`lax.scan` and under `vmap`, where attacks live, weight gradients of `lax.conv` fall into naive loops:
+5 to 25 times slower than the same sums written as patches and one matrix product (bench/NOTES.md).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jleak.check import one_of
+
+FORMS = ("auto", "im2col", "lax")
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def convolution(form: str = "auto") -> Callable[..., Array]:
+    """A drop-in for `flax.linen.Conv(conv_general_dilated=...)`.
+
+    Args:
+      form: `"im2col"` (patches and a matrix product), `"lax"` (XLA's own), or `"auto"`: im2col
+        on a CPU, XLA's own elsewhere, decided when the model is traced.
+
+    Raises:
+      InputError: unknown form.
+
+    >>> x, w = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+    >>> convolution("im2col")(x, w, (1, 1), "SAME").shape
+    (1, 4, 4, 2)
+    """
+    return functools.partial(_convolve, one_of("conv", form, FORMS))
+
+
+def _convolve(form, lhs, rhs, window_strides, padding, *, dimension_numbers=LAYOUT, **options):
+    if form == "auto":
+        form = "im2col" if jax.default_backend() == "cpu" else "lax"
+    layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    if form == "lax" or not _plain(layout, **options):
+        return lax.conv_general_dilated(
+            lhs, rhs, window_strides, padding, dimension_numbers=layout, **options
+        )
+    return im2col(lhs, rhs, window_strides, padding)
+
+
+def _plain(layout, *, lhs_dilation=None, rhs_dilation=None, feature_group_count=1, **_) -> bool:
+    """Whether the convolution is one that `im2col` writes: NHWC, HWIO, no dilation, no groups."""
+    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    nhwc = tuple(layout) == ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+    return nhwc and not dilated and feature_group_count == 1
+
+
+def im2col(
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw c f"],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Float[Array, "n i j f"]:
+    """Convolution as patches and one matrix product.
+
+    Patches are stacked in two steps, columns then rows, so that kh + kw slices are taken and not
+    kh * kw; that is what makes it fast (bench/NOTES.md).
+
+    >>> x, w = jnp.arange(16.0).reshape(1, 4, 4, 1), jnp.ones((2, 2, 1, 1))
+    >>> im2col(x, w, (2, 2), "VALID")[0, :, :, 0].tolist()
+    [[10.0, 18.0], [42.0, 50.0]]
+    """
+    kh, kw, _, _ = kernel.shape
+    sh, sw = strides
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], (kh, kw), (sh, sw), padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    rows = (x.shape[1] - kh) // sh + 1
+    columns = (x.shape[2] - kw) // sw + 1
+    x = jnp.stack([x[:, :, j : j + sw * (columns - 1) + 1 : sw] for j in range(kw)], axis=3)
+    x = jnp.stack([x[:, i : i + sh * (rows - 1) + 1 : sh] for i in range(kh)], axis=3)
+    return jnp.einsum("nhwijc,ijcf->nhwf", x, kernel)

@@ -1,0 +1,63 @@
+"""The LeNet of the gradient-leakage literature."""
+
+from collections.abc import Callable
+
+from flax import linen as nn
+
+from jleak.models.build import HEAD, activation, initializers, model
+from jleak.models.conv import convolution
+from jleak.types import Model
+
+
+def lenet(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    activation_fn: str = "sigmoid",
+    init: str = "zhu",
+    conv: str = "auto",
+) -> Model:
+    """Three 5x5 convolutions of 12 channels (strides 2, 2, 1) and a dense classifier.
+
+    The victim of DLG (Zhu et al., NeurIPS 2019), iDLG (Zhao et al. 2020) and LLG (Wainakh et al., PoPETs
+    2022), there with sigmoid activations and every weight and bias uniform in (-0.5, 0.5).
+
+    Args:
+      shape: (h, w, c) of an image.
+      classes: number of classes.
+      activation_fn: name of the activation.
+      init: name of the initialisation.
+      conv: form of the convolution (`jleak.models.conv.convolution`).
+
+    Raises:
+      InputError: an unknown activation, initialisation or form.
+
+    >>> import jax
+    >>> net = lenet((32, 32, 3), 10)
+    >>> sum(leaf.size for leaf in jax.tree.leaves(net.init(jax.random.key(0))))
+    15826
+    """
+    net = _LeNet(classes, activation(activation_fn), initializers(init), convolution(conv))
+    return model(net, shape, classes)
+
+
+class _LeNet(nn.Module):
+    classes: int
+    act: Callable
+    inits: dict
+    conv: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        for i, stride in enumerate((2, 2, 1)):
+            layer = nn.Conv(
+                12,
+                (5, 5),
+                strides=stride,
+                padding=2,
+                name=f"conv{i}",
+                conv_general_dilated=self.conv,
+                **self.inits,
+            )
+            x = self.act(layer(x))
+        return nn.Dense(self.classes, name=HEAD, **self.inits)(x.reshape(x.shape[0], -1))

@@ -1,0 +1,41 @@
+"""The report page: one self-contained HTML file."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from jleak.report.console import middle, quartiles
+from jleak.report.figures import Picture
+from jleak.report.rows import MARGIN, RECOVERED, Row, by_model
+
+
+def html(rows: Sequence[Row], pictures: Sequence[Picture], made: dict[str, Any]) -> str:
+    """The page of these rows and pictures; `made` is the run's `audit.json`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jleak.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.globals |= {"middle": middle, "quartiles": quartiles}
+    return environment.get_template("report.html").render(
+        groups=by_model(rows),
+        worst=[worst(group) for _, group in by_model(rows)],
+        pictures=[(p, base64.b64encode(p.path.read_bytes()).decode()) for p in pictures],
+        made=made,
+        first=rows[0].records[0],
+        recovered=RECOVERED,
+        margin=MARGIN,
+    )
+
+
+def worst(group: Sequence[Row]) -> list[Row]:
+    """Of each defense the row that leaks most, by median PSNR."""
+    defenses = dict.fromkeys(row.defense for row in group)
+    return [
+        max(
+            (r for r in group if r.defense == d),
+            key=lambda r: (r.psnr.median == r.psnr.median, r.psnr.median),
+        )
+        for d in defenses
+    ]

@@ -1,0 +1,183 @@
+"""From records to the rows of a table: victims and seeds together, one row a setting."""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Record = dict[str, Any]
+
+SETTING = (
+    "dataset",
+    "model",
+    "model_args",
+    "loss_fn",
+    "client",
+    "batch",
+    "draw",
+    "defense",
+    "defense_args",
+    "knows",
+    "known_labels",
+    "attack",
+    "attack_args",
+    "restarts",
+)
+"""What makes two records belong to different rows: every setting but the seed and how work is cut up."""
+
+RECOVERED = 30.0
+"""Median PSNR in dB from which an image counts as recovered: the two are hard to tell apart by eye."""
+
+MARGIN = 3.0
+"""Decibels above the best constant image from which an image counts as partly recovered."""
+
+
+class Spread(NamedTuple):
+    """Median and quartiles of a number over victims and seeds."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Row(NamedTuple):
+    """One setting's results over all its victims and seeds.
+
+    Attributes:
+      setting: the settings, by name.
+      model, defense, attack: their names, with the arguments that tell them apart.
+      records: what the row stands on.
+      psnr, ssim, mse, loss, snr: over victims and seeds; NaN where nothing finite was found.
+      labels: share of labels recovered, and its 95 % interval (Wilson).
+      constant: median PSNR of the best constant image, an oracle's floor.
+      evaluations: gradient evaluations of the victim model, a victim.
+      seconds: attack seconds, a victim.
+    """
+
+    setting: dict[str, Any]
+    model: str
+    defense: str
+    attack: str
+    records: list[Record]
+    psnr: Spread
+    ssim: Spread
+    mse: Spread
+    loss: Spread
+    snr: Spread
+    labels: Spread
+    constant: float
+    evaluations: float
+    seconds: float
+
+    @property
+    def knows(self) -> str:
+        """What the attacker knows of the defense."""
+        return self.setting["knows"]
+
+    @property
+    def victims(self) -> int:
+        """How many victims over all seeds."""
+        return sum(r["victims"] for r in self.records)
+
+    @property
+    def status(self) -> str:
+        """The records' statuses, each once."""
+        return "; ".join(sorted({r["status"] for r in self.records}))
+
+    @property
+    def verdict(self) -> str:
+        """What the median victim lost: `recovered`, `partly` or `not recovered`."""
+        if self.psnr.median >= RECOVERED:
+            return "recovered"
+        return "partly" if self.psnr.median >= self.constant + MARGIN else "not recovered"
+
+
+def rows(records: Sequence[Record]) -> list[Row]:
+    """The rows of these records, in the order in which their settings first appear.
+
+    Settings that differ in anything but the seed are never put together.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(repr([record[name] for name in SETTING]), []).append(record)
+    return [row(group, records) for group in groups.values()]
+
+
+def by_model(found: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """(title, rows) of each model and data set, rows of one defense together."""
+    groups: dict[str, list[Row]] = {}
+    for one in found:
+        groups.setdefault(f"{one.model} on {one.setting['dataset']}", []).append(one)
+    defenses = list(dict.fromkeys(one.defense for one in found))
+    return [
+        (title, sorted(group, key=lambda r: (defenses.index(r.defense), r.knows, r.attack)))
+        for title, group in groups.items()
+    ]
+
+
+def label(kind: str, record: Record, among: Sequence[Record]) -> str:
+    """A name with the arguments in which it differs from its namesakes; a defense with all its numbers.
+
+    >>> short, long = ({"attack": "dlg", "attack_args": {"lr": 1.0, "steps": n}} for n in (10, 20))
+    >>> label("attack", short, [short, long]), label("attack", short, [short])
+    ('dlg steps=10', 'dlg')
+    """
+    name, args = record[kind], record[f"{kind}_args"]
+    others = [r[f"{kind}_args"] for r in among if r[kind] == name]
+    told = {
+        key: value
+        for key, value in args.items()
+        if any(other.get(key) != value for other in others)
+        or (kind == "defense" and isinstance(value, float))
+    }
+    return " ".join([name, *(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in told.items())])
+
+
+def row(records: list[Record], among: Sequence[Record]) -> Row:
+    """The row of records that differ in their seeds alone, labelled among all."""
+    images = sum(r["victims"] * r["batch"] for r in records)
+    right = sum(sum(filter(None, r["label_success"])) * r["batch"] for r in records)
+    victims = sum(r["victims"] for r in records)
+    found = {name: spread(values(records, name)) for name in ("psnr", "ssim", "mse", "loss", "snr")}
+    return Row(
+        setting={name: records[0][name] for name in SETTING},
+        **{kind: label(kind, records[0], among) for kind in ("model", "defense", "attack")},
+        records=records,
+        labels=Spread(right / images, *wilson(right, images)),
+        constant=median(values(records, "constant_psnr")),
+        evaluations=sum(r["evaluations"] for r in records) / victims,
+        seconds=sum(r["seconds"] for r in records) / victims,
+        **found,
+    )
+
+
+def values(records: Sequence[Record], name: str) -> list[float]:
+    """The numbers of that name over all victims; null (not finite) as NaN."""
+    return [math.nan if value is None else value for r in records for value in r[name]]
+
+
+def spread(numbers: Sequence[float]) -> Spread:
+    """Median and quartiles of the finite numbers; NaN where there is none.
+
+    >>> spread([1.0, 2.0, 3.0, float("nan")])
+    Spread(median=2.0, low=1.5, high=2.5)
+    """
+    finite = [n for n in numbers if math.isfinite(n)]
+    if not finite:
+        return Spread(math.nan, math.nan, math.nan)
+    low, middle, high = np.quantile(finite, [0.25, 0.5, 0.75])
+    return Spread(float(middle), float(low), float(high))
+
+
+def wilson(successes: float, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, JASA 1927).
+
+    >>> [round(end, 3) for end in wilson(8, 8)]
+    [0.676, 1.0]
+    """
+    share = successes / trials
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,18 @@
+"""Search engines: the loop, and the optimisers behind it."""
+
+from jleak.search.engine import Search, advance, begin, best, best_of, conditioned
+from jleak.search.gradient import descend
+from jleak.search.optimizers import OPTIMIZERS, optimizer, step_decay
+
+__all__ = [
+    "OPTIMIZERS",
+    "Search",
+    "advance",
+    "begin",
+    "best",
+    "best_of",
+    "conditioned",
+    "descend",
+    "optimizer",
+    "step_decay",
+]

@@ -1,0 +1,90 @@
+"""Search by gradient descent on the attacker's objective."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from jleak.search.engine import Search
+from jleak.tree import select
+from jleak.types import Key, Reconstruction, View
+
+
+class Descent(NamedTuple):
+    """The state of a descent.
+
+    Attributes:
+      point: where it stands.
+      fixed: what was inferred at the start and is not optimised (labels).
+      optimizer: optax's state.
+      best: the point of lowest loss among those evaluated.
+      loss: that loss; infinity before the first finite one.
+      evaluations: objective evaluations so far, line searches included.
+    """
+
+    point: PyTree
+    fixed: PyTree
+    optimizer: PyTree
+    best: PyTree
+    loss: Float[Array, ""]
+    evaluations: Int[Array, ""]
+
+
+def descend(
+    objective: Callable[[Key, PyTree, PyTree, View], Float[Array, ""]],
+    start: Callable[[Key, View], tuple[PyTree, PyTree]],
+    decode: Callable[[PyTree, PyTree], tuple[Array, Array]],
+    *,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    project: Callable[[PyTree], PyTree] = lambda point: point,
+) -> Search:
+    """Gradient descent that remembers the best point by the attacker's own loss.
+
+    A point of non-finite loss is never the best one; a lane that has become NaN stays so and keeps what
+    it had found.
+
+    Args:
+      objective: `(key, point, fixed, view) -> loss`.
+      start: `(key, view) -> (point, fixed)`.
+      decode: `(point, fixed) -> (x, y)`.
+      optimizer: any optax transformation, line searches included.
+      steps: the budget.
+      project: applied to the point after every step.
+
+    >>> search = descend(lambda key, p, _, view: jnp.sum((p - view) ** 2), lambda key, view: (0 * view, ()),
+    ...                  lambda p, _: (p, None), optimizer=optax.sgd(0.4), steps=20)
+    >>> [round(float(u), 3) for u in search(jax.random.key(0), jnp.array([1.0, 2.0])).x]
+    [1.0, 2.0]
+    """
+    tx = optax.with_extra_args_support(optimizer)
+
+    def init(key, view):
+        point, fixed = start(key, view)
+        return Descent(point, fixed, tx.init(point), point, jnp.array(jnp.inf), jnp.array(0))
+
+    def step(key, state, view):
+        def value(point):
+            return objective(key, point, state.fixed, view)
+
+        loss, grad = jax.value_and_grad(value)(state.point)
+        moves, opt = tx.update(grad, state.optimizer, state.point, value=loss, grad=grad, value_fn=value)
+        better = loss < state.loss  # False for NaN
+        spent = 1 + optax.tree_utils.tree_get(opt, "num_linesearch_steps", 0)
+        return Descent(
+            point=project(optax.apply_updates(state.point, moves)),
+            fixed=state.fixed,
+            optimizer=opt,
+            best=select(better, state.point, state.best),
+            loss=jnp.where(better, loss, state.loss),
+            evaluations=state.evaluations + spent,
+        ), loss
+
+    def read(state, view):
+        del view
+        return Reconstruction(*decode(state.best, state.fixed), state.loss, state.evaluations)
+
+    return Search(init, step, read, steps)

@@ -1,0 +1,115 @@
+"""The vocabulary: what travels between the parts of jleak.
+
+Arrays travel in NamedTuples (JAX pytrees), descriptions in frozen dataclasses (static).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+Key = PRNGKeyArray
+Params = PyTree[Array]
+
+Labels = Int[Array, " n"]
+"""Hard labels, one class number an image."""
+
+SoftLabels = Float[Array, "n classes"]
+"""Label distributions, one row an image; rows sum to one."""
+
+
+class Batch(NamedTuple):
+    """The client's secret: images in [0, 1] and their labels.
+
+    Normalisation, where a model wants it, lives inside the model.
+    """
+
+    x: Float[Array, "n h w c"]
+    y: Labels | SoftLabels
+
+
+class View(NamedTuple):
+    """Every *array* that the curious server holds. An attack sees nothing else.
+
+    Attributes:
+      params: the Flax variables that the server sent (batch statistics included).
+      update: what came back from the client, after its defense; shaped like `params["params"]`.
+      labels: the batch's labels, only where the threat grants them.
+      prior: public side arrays (generator weights, auxiliary images), or None.
+    """
+
+    params: Params
+    update: Params
+    labels: Labels | None = None
+    prior: PyTree | None = None
+
+
+class Reconstruction(NamedTuple):
+    """What an attack believes the client's batch to be.
+
+    Attributes:
+      x: images in [0, 1].
+      y: class numbers, or label distributions where the attack optimised them.
+      loss: the attacker's own score of this reconstruction (lower is better); never the truth's.
+      evaluations: gradient evaluations of the victim model that the attack has spent.
+    """
+
+    x: Float[Array, "n h w c"]
+    y: Labels | SoftLabels
+    loss: Float[Array, ""]
+    evaluations: Int[Array, ""]
+
+
+class Model(NamedTuple):
+    """A classifier as two pure functions and the three facts an attacker may know of it.
+
+    Attributes:
+      init: `key -> params`.
+      apply: `(params, x) -> logits`, x of shape (n, *shape), logits (n, classes).
+      shape: (h, w, c) of one image.
+      classes: the number of classes.
+      head: path of the classifier's dense layer inside `params["params"]`. Label attacks find
+        the layer by this declaration, never by its position in the tree.
+    """
+
+    init: Callable[[Key], Params]
+    apply: Callable[[Params, Float[Array, "n h w c"]], Float[Array, "n classes"]]
+    shape: tuple[int, int, int]
+    classes: int
+    head: tuple[str, ...]
+
+
+Loss = Callable[[Float[Array, "n classes"], Labels | SoftLabels], Float[Array, ""]]
+Client = Callable[[Key, Params, Batch], Params]
+Defense = Callable[[Client], Client]
+Attack = Callable[[Key, View], Reconstruction]
+LabelAttack = Callable[[Key, View], Labels]
+Metric = Callable[[Float[Array, "n h w c"], Float[Array, "n h w c"]], Float[Array, " n"]]
+Distance = Callable[[Params, Params], Float[Array, ""]]
+Penalty = Callable[[Float[Array, "n h w c"]], Float[Array, ""]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threat:
+    """What the attacker knows that is not an array.
+
+    Attributes:
+      client: the client it believes in: plain (naive), or defended (adaptive attacker).
+      model: the model under attack, as the server sent it.
+      batch: how many images the client's batch holds.
+    """
+
+    client: Client
+    model: Model
+    batch: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, h, w, c) of the batch to recover."""
+        return (self.batch, *self.model.shape)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return self.model.classes
