@@ -5,6 +5,7 @@ register nothing: wherever a name is taken, `package.module:factory` is taken as
 """
 
 import importlib
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -73,16 +74,19 @@ def find(kind: str, name: str, entries: dict[str, Any]) -> Any:
     >>> find("model", "jleak.models:mlp", MODELS) is MODELS["mlp"]
     True
     """
-    if ":" not in name:
+    if ":" not in str(name):
         return entries[one_of(kind, name, entries)]
     module, _, attribute = name.partition(":")
+    if module in entries:
+        raise InputError(f"cannot read {kind} {name!r}; write {module}:argument=value")
+    remedy = "write package.module:factory of something on the Python path"
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"{kind} {name!r} cannot be imported: {error}; "
-            "write package.module:factory of something on the Python path"
-        ) from error
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{kind} {name!r} cannot be imported: {error}; {remedy}") from error
+    if not callable(found) and not isinstance(found, Kind):
+        raise InputError(f"{kind} {name!r} is no factory but {type(found).__name__}; {remedy}")
+    return found
 
 
 def defense_kind(name: str) -> Kind:
@@ -118,17 +122,18 @@ def typed(name: str, value: Any, declared: Any) -> Any:
     """`value` as a bool, int or float where `declared` is one of these; anything else as it is.
 
     Raises:
-      InputError: the value cannot be that.
+      InputError: the value cannot be that, or is no finite number (JSON has neither NaN nor infinity).
 
     >>> typed("lr", 1, float), typed("steps", 1e3, int)
     (1.0, 1000)
     """
-    if declared is float:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {name}={value}")
+    if declared in (float, "float"):
         return float(number(name, value))
-    if declared is int:
-        return whole(
-            name, int(value) if isinstance(value, float) and value == int(value) else value, least=-(2**63)
-        )
-    if declared is bool and not isinstance(value, bool):
+    if declared in (int, "int"):
+        exact = isinstance(value, float) and value.is_integer()
+        return whole(name, int(value) if exact else value, least=-(2**63))
+    if declared in (bool, "bool") and not isinstance(value, bool):
         raise InputError(f"{name} must be true or false, got {name}={value!r}")
     return value

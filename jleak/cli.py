@@ -25,51 +25,42 @@ app = typer.Typer(
 )
 
 NAMED = "Repeat for several. Arguments as NAME:argument=value,argument=value."
+KNOWING = "What the attacker knows of the defense: nothing, kind, all. Repeat for several."
+DRAWING = "How batches are drawn: random, balanced, distinct, one_class."
+STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
 @app.command()
 def audit(
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with these settings; flags override it.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
     dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
     model: Annotated[list[str] | None, typer.Option(help=f"Model under attack. {NAMED}")] = None,
     defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
     attack: Annotated[list[str] | None, typer.Option(help=f"What the server does. {NAMED}")] = None,
-    knows: Annotated[
-        list[str] | None, typer.Option(help="What the attacker knows of the defense: nothing, kind, all.")
-    ] = None,
+    knows: Annotated[list[str] | None, typer.Option(help=KNOWING)] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
     loss_fn: Annotated[str | None, typer.Option(help="The client's loss: cross_entropy, mse, bce.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images in a client's batch.")] = None,
-    draw: Annotated[
-        str | None, typer.Option(help="How batches are drawn: random, balanced, distinct, one_class.")
-    ] = None,
+    draw: Annotated[str | None, typer.Option(help=DRAWING)] = None,
     victims: Annotated[int | None, typer.Option(help="Client batches a seed.")] = None,
-    restarts: Annotated[
-        int | None, typer.Option(help="Starts a victim; the attacker keeps the one of lowest own loss.")
-    ] = None,
-    known_labels: Annotated[
-        bool | None, typer.Option("--known-labels", help="Grant the attacker the labels.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's directory; default runs/audit-DATE-TIME.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --out: finished cases are kept.")
-    ] = False,
+    restarts: Annotated[int | None, typer.Option(help=STARTS)] = None,
+    known_labels: Annotated[bool, typer.Option("--known-labels", help="Grant the labels.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The run; default runs/audit-DATE-TIME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
 ):
     """Attack real images end to end: a table here, then records, pictures and a report in runs/.
 
-    Without any option: scikit-learn's digits, LeNet and an MLP, four defenses, three attacks.
+    Without any option: scikit-learn's digits, LeNet and an MLP, four defenses, two attacks.
     """
     flags = {
         "dataset": dataset, "models": model, "defenses": defense, "attacks": attack, "knows": knows,
         "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw, "victims": victims,
-        "restarts": restarts, "known_labels": known_labels,
+        "restarts": restarts, "known_labels": known_labels or None,
     }  # fmt: skip
+    if resume and out is None:
+        raise InputError("--resume needs the run to go on with; add --out RUN")
     settings = {name: value for name, value in flags.items() if value not in (None, [])}
     clock = time.perf_counter()
     from jleak.report import session
@@ -109,6 +100,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run's directory, such as 
 
 def main() -> None:
     """Runs the command; a wrong input is one message and exit code 2."""
+    sys.path.append(os.getcwd())  # where the user's own package.module:factory may be
     try:
         app()
     except InputError as error:

@@ -3,6 +3,7 @@
 Everything here is differentiable, also at zero, and works under `jit` and `vmap`.
 """
 
+import itertools
 import zlib
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from jleak.check import InputError
 from jleak.types import Key
 
 
@@ -44,11 +46,22 @@ def norm(a: PyTree) -> Float[Array, ""]:
 def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """Cosine of the angle between two trees; 0 where one of them is zero.
 
-    >>> float(cosine({"w": jnp.ones(2)}, {"w": 2 * jnp.ones(2)}))
+    >>> round(float(cosine({"w": jnp.ones(2)}, {"w": 2 * jnp.ones(2)})), 6)
     1.0
     """
     lengths = norm(a) * norm(b)
     return dot(a, b) / jnp.where(lengths > 0, lengths, 1.0)
+
+
+def unit(a: PyTree) -> PyTree:
+    """`a` divided by its norm; zero stays zero, with a finite gradient.
+
+    >>> unit({"w": jnp.array([3.0, 4.0])})["w"].tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
+    length = norm(a)
+    scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)
+    return jax.tree.map(lambda u: u * scale, a)
 
 
 def size(a: PyTree) -> int:
@@ -69,17 +82,65 @@ def select(keep: Array, a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(lambda u, v: jnp.where(keep, u, v), a, b)
 
 
-def map_with_keys(fn: Callable[[Key, Array], Array], key: Key, a: PyTree) -> PyTree:
-    """`fn(key_i, leaf_i)` over the leaves, each with a key of its own.
+def difference(a: PyTree, b: PyTree) -> PyTree:
+    """a - b, leaf by leaf.
 
-    >>> noisy = map_with_keys(lambda k, u: u + jax.random.normal(k, u.shape),
-    ...                       jax.random.key(0), {"w": jnp.zeros(3), "b": jnp.zeros(3)})
-    >>> bool(jnp.any(noisy["w"] == noisy["b"]))
+    Raises:
+      InputError: they do not have the same leaves and shapes.
+
+    >>> difference({"w": jnp.ones(2)}, {"w": jnp.zeros(2)})["w"].tolist()
+    [1.0, 1.0]
+    """
+    check_match(a, b)
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def check_match(a: PyTree, b: PyTree) -> None:
+    """Checks that two updates have the same leaves and shapes.
+
+    Raises:
+      InputError: names the first leaf in which they differ.
+
+    >>> check_match({"w": jnp.ones(2)}, {"w": jnp.ones(3)})
+    Traceback (most recent call last):
+    jleak.check.InputError: updates must have the same leaves and shapes, got w: (2,) and (3,); compare \
+updates of one model
+    """
+    one, other = _shapes(a), _shapes(b)
+    for name in sorted(one.keys() | other.keys()):
+        if one.get(name) != other.get(name):
+            raise InputError(
+                f"updates must have the same leaves and shapes, got {name}: {one.get(name, 'missing')} "
+                f"and {other.get(name, 'missing')}; compare updates of one model"
+            )
+
+
+def _shapes(a: PyTree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(a)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf) for path, leaf in leaves}
+
+
+def draws(draw: Callable[..., Array], key: Key, a: PyTree) -> PyTree:
+    """Independent random numbers in the shape of `a`.
+
+    One draw serves all leaves: compiling a generator costs most of a second.
+
+    Args:
+      draw: `(key, shape) -> numbers`, such as `jax.random.normal`.
+      key: used once.
+      a: what the numbers are shaped like, leaf dtypes included.
+
+    >>> noise = draws(jax.random.normal, jax.random.key(0), {"w": jnp.zeros(3), "b": jnp.zeros(3)})
+    >>> bool(jnp.any(noise["w"] == noise["b"]))
     False
     """
     leaves, structure = jax.tree.flatten(a)
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(structure, [fn(k, u) for k, u in zip(keys, leaves, strict=True)])
+    flat = draw(key, (sum(leaf.size for leaf in leaves),))
+    ends = itertools.accumulate(leaf.size for leaf in leaves)
+    parts = [
+        flat[end - u.size : end].reshape(u.shape).astype(u.dtype) for end, u in zip(ends, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, parts)
 
 
 def stream(key: Key, name: str) -> Key:

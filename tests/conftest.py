@@ -11,7 +11,7 @@ import pytest
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(__file__).parents[1] / ".cache" / "xla"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 from jleak import data  # noqa: E402
 from jleak.clients import fedsgd  # noqa: E402

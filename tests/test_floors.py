@@ -22,6 +22,7 @@ FLOORS = [
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 SIBLINGS = {
     ("tree", "types"),  # names the types of what it computes with
+    ("tree", "check"),  # refuses trees that do not match
     ("cli", "report"),  # shows what it renders
 }
 """Who may import a neighbour of its own floor after all."""

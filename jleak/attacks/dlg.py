@@ -45,16 +45,9 @@ def dlg(
     )
 
 
-def idlg(
-    threat: Threat,
-    *,
-    steps: int = 300,
-    lr: float = 1.0,
-    optim: str = "lbfgs",
-    labels: str | LabelAttack = "idlg",
-) -> Search:
+def idlg(threat: Threat, *, steps: int = 300, lr: float = 1.0, optim: str = "lbfgs") -> Search:
     """iDLG: the label first, in closed form, then DLG on the image alone.
 
     Source: Zhao, Mopuri and Bilen, "iDLG: Improved Deep Leakage from Gradients", arXiv 2001.02610.
     """
-    return dlg(threat, steps=steps, lr=lr, optim=optim, labels=labels)
+    return dlg(threat, steps=steps, lr=lr, optim=optim, labels="idlg")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jleak import catalog
-from jleak.check import InputError, one_of, whole
-from jleak.data import HOW
+from jleak.check import InputError, number, one_of, whole
+from jleak.data import HOW, SOURCES
 from jleak.defenses import KNOWS
 
 Args = dict[str, str | int | float | bool | list]
@@ -64,8 +64,12 @@ class Case:
 
     def __post_init__(self):
         for name in ("batch", "victims", "restarts", "lanes"):
-            whole(name, getattr(self, name))
-        whole("seed", self.seed, least=0)
+            self._set(name, whole(name, getattr(self, name)))
+        self._set("seed", whole("seed", self.seed, least=0))
+        number("seed", self.seed, below=2**32, hint="a key holds 32 bits")
+        catalog.typed("known_labels", self.known_labels, bool)
+        source = str(self.dataset).partition(":")[0]
+        one_of("data source", source, SOURCES, hint="write digits, npz:PATH, folder:PATH or tfds:NAME")
         one_of("loss_fn", self.loss_fn, catalog.LOSSES)
         one_of("client", self.client, ("fedsgd",))
         one_of("knows", self.knows, KNOWS)
@@ -88,8 +92,17 @@ class Case:
     def _complete(self, kind: str, factory) -> None:
         """Checks the arguments' names and fills in the defaults."""
         args = catalog.checked(kind, getattr(self, kind), factory, getattr(self, f"{kind}_args"))
-        args = json.loads(json.dumps(args))  # tuples become lists: what JSON gives back is equal
-        object.__setattr__(self, f"{kind}_args", dict(sorted(args.items())))
+        try:
+            args = json.loads(json.dumps(args, allow_nan=False))  # tuples become lists, as JSON has them
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{kind} {getattr(self, kind)!r} takes names, numbers, truth values and lists of these, "
+                f"got {args}: {error}"
+            ) from error
+        self._set(f"{kind}_args", dict(sorted(args.items())))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def case_id(self) -> str:

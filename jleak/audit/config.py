@@ -5,40 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jleak.audit.case import Case
 from jleak.check import InputError
-
-
-class Spec(BaseModel):
-    """A name with arguments: `clip:bound=1,scope=tensor` in text, `{clip: {bound: 1}}` in YAML."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    args: dict[str, Any] = {}
-
-
-def parse_spec(value: Any) -> Any:
-    """A `Spec` from its text or its YAML form.
-
-    >>> parse_spec("gaussian:sigma=1e-2").args
-    {'sigma': 0.01}
-    >>> parse_spec({"mlp": {"hidden": [32, 16]}}).args
-    {'hidden': [32, 16]}
-    """
-    if isinstance(value, str):
-        name, _, rest = value.partition(":") if "=" in value else (value, "", "")
-        if "=" in name:
-            raise InputError(f"cannot read {value!r}; write name:argument=value,argument=value")
-        head, colon, tail = rest.rpartition(":")  # package.module:factory:argument=value
-        name, rest = (f"{name}:{head}", tail) if colon else (name, rest)
-        pairs = [item.partition("=") for item in rest.split(",") if item]
-        return Spec(name=name, args={key.strip(): literal(text) for key, _, text in pairs})
-    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
-        ((name, args),) = value.items()
-        return Spec(name=name, args={key: literal(v) for key, v in (args or {}).items()})
-    return value
 
 
 def literal(value: Any) -> Any:
@@ -61,11 +31,57 @@ def literal(value: Any) -> Any:
     return [int(p) for p in parts] if all(p.isdigit() for p in parts) else value
 
 
+def _read(args: dict[str, Any]) -> dict[str, Any]:
+    return {key: literal(value) for key, value in args.items()}
+
+
+class Spec(BaseModel):
+    """A name with arguments: `clip:bound=1,scope=tensor` in text, `{clip: {bound: 1}}` in YAML.
+
+    >>> Spec.model_validate(parse_spec("gaussian:sigma=1e-2")).args
+    {'sigma': 0.01}
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    name: str
+    args: Annotated[dict[str, Any], AfterValidator(_read)] = {}
+
+
+def parse_spec(value: Any) -> Any:
+    """The fields of a `Spec` from its text or its YAML form; anything else as it is.
+
+    >>> parse_spec("gaussian:sigma=1e-2")
+    {'name': 'gaussian', 'args': {'sigma': '1e-2'}}
+    >>> parse_spec({"mlp": {"hidden": [32, 16]}})
+    {'name': 'mlp', 'args': {'hidden': [32, 16]}}
+    """
+    if isinstance(value, str):
+        name, _, rest = value.partition(":") if "=" in value else (value, "", "")
+        if "=" in name:
+            raise InputError("write name:argument=value,argument=value")
+        head, colon, tail = rest.rpartition(":")  # package.module:factory:argument=value
+        name, rest = (f"{name}:{head}", tail) if colon else (name, rest)
+        pairs = [item.partition("=") for item in rest.split(",") if item]
+        args = {key.strip(): text for key, _, text in pairs}
+        if len(args) < len(pairs):
+            raise InputError("an argument is given twice")
+        return {"name": name, "args": args}
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        ((name, args),) = value.items()
+        if isinstance(args, dict | None):
+            return {"name": name, "args": args or {}}
+        raise InputError(
+            f"the arguments of {name!r} must be a mapping such as {{{name}: {{argument: value}}}}"
+        )
+    return value
+
+
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], BeforeValidator(_listed)]
+SOME = (Field(min_length=1), BeforeValidator(_listed))
+Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 
 
 class AuditConfig(BaseModel):
@@ -76,7 +92,7 @@ class AuditConfig(BaseModel):
     ['mlp']
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     dataset: str = "digits"
     models: Specs = [Spec(name="lenet"), Spec(name="mlp")]
     loss_fn: str = "cross_entropy"
@@ -89,15 +105,14 @@ class AuditConfig(BaseModel):
         Spec(name="clip", args={"bound": 1.0}),
         Spec(name="prune", args={"fraction": 0.9}),
     ]
-    knows: Annotated[list[str], BeforeValidator(_listed)] = ["nothing"]
+    knows: Annotated[list[str], *SOME] = ["nothing", "kind"]
     known_labels: bool = False
     attacks: Specs = [
         Spec(name="inverting", args={"steps": 1000}),
         Spec(name="dlg", args={"steps": 100}),
-        Spec(name="idlg", args={"steps": 100}),
     ]
-    restarts: int = 1
-    seeds: Annotated[list[int], BeforeValidator(_listed)] = [0, 1]
+    restarts: int = 2
+    seeds: Annotated[list[int], *SOME] = [0, 1]
     lanes: int = 8
 
 
@@ -144,7 +159,7 @@ def _said(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = Spec if len(error["loc"]) > 1 else AuditConfig
         return f"{where}: unknown key; known: {', '.join(sorted(known.model_fields))}"
-    return f"{where}: {error['msg']}, got {error['input']!r}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
 
 
 def cases(config: AuditConfig) -> list[Case]:

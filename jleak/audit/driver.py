@@ -1,7 +1,7 @@
 """Runs the cases of an audit one after the other, keeping each as soon as it is finished."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,11 +35,24 @@ class Progress(NamedTuple):
     loss: float
 
 
+def prepared(cases: Sequence[Case]) -> dict[str, Images]:
+    """The data sets of the cases, by name, once it is sure that every case can run on its own.
+
+    Raises:
+      InputError: a data set that cannot be read, or a case that does not fit it.
+    """
+    images = {name: data.load(name) for name in dict.fromkeys(case.dataset for case in cases)}
+    for case in cases:
+        fits(case, images[case.dataset])
+    return images
+
+
 def run(
     cases: Sequence[Case],
     path: Path,
+    images: Mapping[str, Images],
     *,
-    finished: dict[str, Record],
+    finished: Mapping[str, Record],
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Record]:
     """Runs the cases that are not `finished`, and returns the records of all, in the order of `cases`.
@@ -48,17 +61,15 @@ def run(
 
     Args:
       cases: what to run.
-      path: the run's directory, made by `store.open_run`.
+      path: the run's directory, made by `store.make`.
+      images: the data sets of the cases to run, from `prepared`.
       finished: the records that it holds already, by case.
       report: called between pieces of work.
 
     Raises:
-      InputError: a case that does not fit its data set, found before anything runs; or a full disk.
+      InputError: a full disk; the finished cases are kept.
     """
     todo = [case for case in cases if case.case_id not in finished]
-    images = {name: data.load(name) for name in {case.dataset for case in todo}}
-    for case in todo:
-        fits(case, images[case.dataset])
     records, cache = dict(finished), Programs()
     for i, case in enumerate(todo):
         done = len(cases) - len(todo) + i

@@ -4,6 +4,7 @@ from typing import Any
 
 from jleak import catalog, clients
 from jleak.audit.case import Case
+from jleak.defenses.kind import unimitated
 from jleak.types import Attack, Client, Defense, Model, Threat, View
 
 Floats = dict[str, dict[str, Any]]
@@ -30,14 +31,27 @@ def floats_of(case: Case) -> Floats:
     return {"attack": split(case.attack_args)[1], "defense": split(case.defense_args)[1]}
 
 
+def imitates(case: Case) -> bool:
+    """Whether the attacker's client differs from the plain one: it knows of a defense, and can imitate it.
+
+    >>> noise = {"defense": "gaussian", "defense_args": {"sigma": 1.0}}
+    >>> imitates(Case(attack="dlg", knows="kind", **noise))
+    False
+    """
+    if case.knows == "nothing" or case.defense == "none":
+        return False
+    kind = catalog.defense_kind(case.defense)
+    return (kind.adapt if case.knows == "kind" else kind.belief) is not unimitated
+
+
 def known_floats(case: Case) -> Floats:
-    """The traced settings that reach the attacker: its own, and the strengths only if it knows all.
+    """The traced settings that reach the attacker: its own, and the strengths only if it uses them.
 
     >>> known_floats(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
     {'attack': {'lr': 1.0}, 'defense': {}}
     """
     floats = floats_of(case)
-    return floats if case.knows == "all" else floats | {"defense": {}}
+    return floats if case.knows == "all" and imitates(case) else floats | {"defense": {}}
 
 
 def model_of(case: Case, shape: tuple[int, int, int], classes: int) -> Model:
@@ -65,7 +79,7 @@ def defense_of(case: Case, floats: Floats) -> Defense:
 
 def belief_of(case: Case, view: View, floats: Floats) -> Defense:
     """The defense in which the attacker believes: none, one estimated from the view, or the true one."""
-    if case.knows == "nothing" or case.defense == "none":
+    if not imitates(case):
         return clients.chain()
     kind = catalog.defense_kind(case.defense)
     static = split(case.defense_args)[0]

@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jleak.audit.case import Case
-from jleak.audit.parts import Floats, attack_of, client_of, defense_of, known_floats
+from jleak.audit.parts import Floats, attack_of, client_of, defense_of, imitates, known_floats
 from jleak.metrics import METRICS, best_constant, label_success, pair, psnr, snr
 from jleak.search import Search, advance, begin, best, conditioned
 from jleak.types import Batch, Key, Model, Params, Reconstruction, View
@@ -73,8 +73,8 @@ def attacker_settings(case: Case) -> str:
     True
     """
     fields = {k: v for k, v in case.to_json().items() if k not in ("seed", "dataset", "draw")}
-    if case.knows == "nothing":
-        fields |= {"defense": "none", "defense_args": {}}
+    if not imitates(case):
+        fields |= {"knows": "nothing", "defense": "none", "defense_args": {}}
     return as_text(fields)
 
 
@@ -98,6 +98,11 @@ def client_settings(case: Case) -> str:
     return as_text({name: getattr(case, name) for name in names})
 
 
+def model_settings(case: Case) -> str:
+    """The settings that shape the model, as text."""
+    return as_text({name: getattr(case, name) for name in ("model", "model_args")})
+
+
 def as_text(fields: dict[str, Any]) -> str:
     """Settings as text, the numbers that may be traced left out."""
     for name in {"attack_args", "defense_args"} & set(fields):
@@ -113,10 +118,9 @@ def compiled(fn: Callable, *args: Any, donate: tuple[int, ...] = ()) -> tuple[Ca
 
 
 def share(case: Case, model: Model) -> Callable:
-    """The victims' program: `(k_model, k_client, batches, floats) -> (params, updates, snr)`."""
+    """The victims' program: `(params, k_client, batches, floats) -> (updates, snr)`."""
 
-    def program(k_model, k_client, batches, floats):
-        params = model.init(k_model)
+    def program(params, k_client, batches, floats):
         plain = client_of(case, model)
         defended = defense_of(case, floats)(plain)
 
@@ -127,7 +131,7 @@ def share(case: Case, model: Model) -> Callable:
 
         keys = jax.random.split(k_client, case.victims)
         updates, ratios = lax.map(one, (keys, batches), batch_size=chunk(case.victims, case.lanes))
-        return params, updates, ratios
+        return updates, ratios
 
     return program
 
@@ -162,9 +166,8 @@ def attacker(case: Case, model: Model, given: Given) -> tuple[Attacker, float]:
 
     def finish(given, states):
         runs = over_lanes(lambda search, key, view, state: search.read(state, view), given, states)
-        by_victim = jax.tree.map(
-            lambda leaf: leaf.reshape(case.victims, case.restarts, *leaf.shape[1:]), runs
-        )
+        lanes = (case.victims, case.restarts)
+        by_victim = jax.tree.map(lambda leaf: leaf.reshape(*lanes, *leaf.shape[1:]), runs)
         return jax.vmap(best)(by_victim), jnp.isfinite(runs.loss)
 
     states = jax.eval_shape(first, given)

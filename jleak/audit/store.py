@@ -13,6 +13,9 @@ import io
 import json
 import math
 import os
+import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,28 +27,61 @@ from jleak.check import InputError
 Record = dict[str, Any]
 
 
-def open_run(path: Path, settings: Mapping[str, Any], *, resume: bool) -> dict[str, Record]:
-    """Makes a run's directory, or opens one to resume; the records that it holds, by case.
+def finished(path: Path, *, resume: bool) -> dict[str, Record]:
+    """The records that a run's directory holds, by case; none where it is still to be made. Writes nothing.
 
     Raises:
-      InputError: it exists and `resume` is off, it is no run, or it cannot be written.
+      InputError: it exists and `resume` is off, it is no run, or a record is damaged.
     """
-    if path.exists() and not resume:
+    if not path.exists():
+        return {}
+    if not resume:
         raise InputError(
             f"{path} exists; add --resume to go on with it, or name another directory with --out"
         )
-    if resume and path.exists() and any(path.iterdir()) and not (path / "audit.json").exists():
-        raise InputError(
-            f"{path} is not a run of jleak (it has no audit.json); name another directory with --out"
-        )
+    if path.is_dir() and not any(path.iterdir()):
+        return {}
+    return {record["case_id"]: record for record in read_records(path)}
+
+
+def make(path: Path, settings: Mapping[str, Any]) -> None:
+    """Makes a run's directory, or writes the settings of one that is resumed.
+
+    Raises:
+      InputError: it cannot be written; nothing half-made is left.
+    """
+    new = not path.exists()
     try:
         (path / "images").mkdir(parents=True, exist_ok=True)
-        write_json(path / "audit.json", settings)
+        write_aside(path / "audit.json", (as_json(settings, indent=2) + "\n").encode())
     except OSError as error:
+        if new:
+            shutil.rmtree(path, ignore_errors=True)
         raise InputError(
             f"{path} cannot be written: {error.strerror}; name another directory with --out"
         ) from error
-    return {record["case_id"]: record for record in read_records(path)}
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a run: its `audit.json`.
+
+    Raises:
+      InputError: the directory is no run, or the file is damaged.
+    """
+    file = _settings_file(path)
+    try:
+        return dict(json.loads(file.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}); --resume the audit, which writes it again") from error
+
+
+def _settings_file(path: Path) -> Path:
+    file = path / "audit.json"
+    if not file.is_file():
+        raise InputError(
+            f"{path} is not a run of jleak (it has no audit.json); name the directory that an audit made"
+        )
+    return file
 
 
 def read_records(path: Path) -> list[Record]:
@@ -54,22 +90,35 @@ def read_records(path: Path) -> list[Record]:
     Raises:
       InputError: the directory is no run, or a line is damaged.
     """
-    if not (path / "audit.json").exists():
-        raise InputError(
-            f"{path} is not a run of jleak (it has no audit.json); name the directory that an audit made"
-        )
-    file = path / "records.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
+    file = _settings_file(path).with_name("records.jsonl")
     records = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(file.read_bytes().splitlines() if file.exists() else [], 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+            records.append({"case_id": record["case_id"]} | record)
+        except (ValueError, TypeError, KeyError) as error:  # no UTF-8 or JSON, no mapping, no case
             raise InputError(
-                f"{file}, line {number} is damaged ({error}); delete that line and --resume: "
+                f"{file}, line {number} is damaged ({error!r}); delete that line and --resume: "
                 "its case runs again"
             ) from error
     return records
+
+
+def read_images(path: Path, case_id: str) -> dict[str, np.ndarray]:
+    """The images of a finished case: truth, labels, reconstruction, snapshots.
+
+    Raises:
+      InputError: the file is missing or damaged.
+    """
+    file = path / "images" / f"{case_id}.npz"
+    try:
+        with np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{file} is missing or damaged ({error}); delete the line of case {case_id} in records.jsonl "
+            "and --resume: it runs again"
+        ) from error
 
 
 def add_record(
@@ -82,7 +131,7 @@ def add_record(
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **images)
-    lines = [json.dumps(jsonable(r), allow_nan=False) for r in (*records.values(), record)]
+    lines = [as_json(r) for r in (*records.values(), record)]
     try:
         write_aside(path / "images" / f"{record['case_id']}.npz", buffer.getvalue())
         write_aside(path / "records.jsonl", "".join(f"{line}\n" for line in lines).encode())
@@ -91,11 +140,6 @@ def add_record(
             f"{path} cannot be written: {error.strerror}; the {len(records)} finished cases are kept. "
             "Make room and go on with --resume"
         ) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON aside and renames it into place."""
-    write_aside(path, (json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_aside(path: Path, content: bytes) -> None:
@@ -109,6 +153,15 @@ def write_aside(path: Path, content: bytes) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON: NaN and infinities become null.
+
+    >>> as_json({"psnr": [1.0, float("nan")]})
+    '{"psnr": [1.0, null]}'
+    """
+    return json.dumps(jsonable(value), indent=indent, allow_nan=False)
 
 
 def jsonable(value: Any) -> Any:

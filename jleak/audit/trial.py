@@ -84,7 +84,7 @@ def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Reco
         "versions": versions(),
     }
     b = truth.batches
-    arrays = {"truth": b.x, "labels": b.y, "reconstruction": x, "snapshots": snapshots}
+    arrays = {"truth": b.x, "labels": b.y, "reconstruction": x, **snapshots}
     return record, {name: compact(array) for name, array in arrays.items()}
 
 
@@ -93,12 +93,18 @@ def clients(case: Case, images: Images, model: Model, cache: Programs) -> Truth:
     key = jax.random.key(case.seed)
     batches = data.victims(stream(key, "data"), images, case.victims, case.batch, case.draw)
     strengths = {"defense": floats_of(case)["defense"]}
-    args = (stream(key, "model"), stream(key, "client"), batches, strengths)
+    shape = (model.shape, model.classes)
+    init = cache.take(
+        ("init", programs.model_settings(case), *shape),
+        lambda: programs.compiled(model.init, stream(key, "model")),
+    )
+    params = init(stream(key, "model"))
+    args = (params, stream(key, "client"), batches, strengths)
     share = cache.take(
-        ("clients", programs.client_settings(case), model.shape, model.classes),
+        ("clients", programs.client_settings(case), *shape),
         lambda: programs.compiled(programs.share(case, model), *args),
     )
-    return Truth(batches, *share(*args))
+    return Truth(batches, params, *share(*args))
 
 
 def view_of(case: Case, truth: Truth) -> Given:
@@ -114,8 +120,11 @@ def view_of(case: Case, truth: Truth) -> Given:
     )
 
 
-def attack(attacker: Attacker, given: Given, tell: Tell) -> tuple[Reconstruction, np.ndarray, np.ndarray]:
-    """Drives the search piece by piece: (reconstructions, finite lanes, snapshots of the images)."""
+def attack(attacker: Attacker, given: Given, tell: Tell) -> tuple[Reconstruction, np.ndarray, dict]:
+    """Drives the search piece by piece: (reconstructions, finite lanes, snapshots).
+
+    Snapshots are the victims' best images after the shares of the search that `shares` names.
+    """
     states = attacker.begin(given)
     keep = {round(i * (attacker.pieces - 1) / (SNAPSHOTS - 1)) for i in range(SNAPSHOTS)}
     snapshots = []
@@ -125,7 +134,8 @@ def attack(attacker: Attacker, given: Given, tell: Tell) -> tuple[Reconstruction
         if piece in keep:
             rec, finite = attacker.finish(given, states)
             snapshots.append(np.clip(rec.x, 0, 1))
-    return rec, np.asarray(finite), np.stack(snapshots)
+    shares = np.array([(piece + 1) / attacker.pieces for piece in sorted(keep)])
+    return rec, np.asarray(finite), {"snapshots": np.stack(snapshots), "shares": shares}
 
 
 def score(rec: Reconstruction, batches: Batch, cache: Programs) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -144,13 +154,13 @@ def status(updates: Params, finite: np.ndarray) -> str:
     return "ok" if finite.all() else "ok, some restarts diverged"
 
 
-def significant(numbers: Any) -> list[float]:
-    """The numbers to seven significant digits, which is what float32 holds.
+def significant(numbers: Any) -> list[float | None]:
+    """The numbers to seven significant digits, which is what float32 holds; None, as in JSON, if not finite.
 
-    >>> significant(jnp.array([0.1, 2e-9]))
-    [0.1, 2e-09]
+    >>> significant(jnp.array([0.1, 2e-9, jnp.nan]))
+    [0.1, 2e-09, None]
     """
-    return [float(f"{number:.7g}") for number in np.asarray(numbers, float)]
+    return [float(f"{number:.7g}") if np.isfinite(number) else None for number in np.asarray(numbers, float)]
 
 
 def compact(array: Any) -> np.ndarray:

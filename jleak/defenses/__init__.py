@@ -5,9 +5,8 @@ of the defense imitates it.
 """
 
 from jleak.defenses.clip import CLIP, clip
-from jleak.defenses.gaussian import GAUSSIAN, gaussian
 from jleak.defenses.kind import KNOWS, Kind
-from jleak.defenses.laplace import LAPLACE, laplace
+from jleak.defenses.noise import GAUSSIAN, LAPLACE, gaussian, laplace
 from jleak.defenses.prune import PRUNE, prune
 
 KINDS: dict[str, Kind] = {

@@ -1,11 +1,9 @@
 """How much of an update a defense left."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jleak import tree
-from jleak.check import InputError
 from jleak.types import Params
 
 
@@ -27,19 +25,7 @@ def snr(plain: Params, defended: Params) -> Float[Array, ""]:
     >>> print(f"{snr({'w': jnp.array([3.0, 4.0])}, {'w': jnp.array([3.0, 4.5])}):.2f}")
     20.00
     """
-    one, other = _shapes(plain), _shapes(defended)
-    for name in sorted(one.keys() | other.keys()):
-        if one.get(name) != other.get(name):
-            raise InputError(
-                f"updates must have the same leaves and shapes, got {name}: {one.get(name, 'missing')} "
-                f"and {other.get(name, 'missing')}; compare updates of one model"
-            )
-    noise = jax.tree.map(jnp.subtract, defended, plain)
+    noise = tree.difference(plain, defended)
     power = tree.dot(noise, noise)
     ratio = jnp.log10(tree.dot(plain, plain)) - jnp.log10(power)
     return jnp.where(power == 0, jnp.inf, 10.0 * ratio)
-
-
-def _shapes(a: Params) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(a)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf) for path, leaf in leaves}

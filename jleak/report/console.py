@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from jleak.report.rows import Row, Spread, by_model
+from jleak.report.rows import Row, Spread, by_model, counted
 
 WIDE = 160
 """Columns of screen from which everything is shown."""
@@ -34,12 +34,16 @@ def table(title: str, group: Sequence[Row], width: int) -> Table:
     first = group[0]
     knowing = {row.knows for row in group}
     caption = (
-        f"Median [quartiles] of {first.victims} victims; best constant image: {first.constant:.1f} dB.\n"
+        f"Median [quartiles] of {counted(group)} victims; best constant image: {first.constant:.1f} dB.\n"
         "SNR: of the update, after the defense. Evals: gradients of the victim model, a victim."
         + (f"\nThe attacker knows {first.knows} of the defense." if len(knowing) == 1 else "")
     )
     out = Table(
-        title=title, caption=escape(caption), title_justify="left", caption_justify="left", box=SIMPLE_HEAD
+        title=escape(title),
+        caption=escape(caption),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
     )
     for heading in ("defense", "attack", "knows")[: 2 + (len(knowing) > 1)]:
         out.add_column(heading, no_wrap=True)
@@ -52,7 +56,7 @@ def table(title: str, group: Sequence[Row], width: int) -> Table:
         names = [row.defense if row.defense != before else "", row.attack, row.knows][
             : 2 + (len(knowing) > 1)
         ]
-        out.add_row(*names, *cells(row, width).values())
+        out.add_row(*map(escape, names), *cells(row, width).values())
         if row.status != "ok":
             out.add_row("", Text(row.status, style="red"))
         before = row.defense

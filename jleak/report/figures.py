@@ -1,5 +1,8 @@
 """The pictures of a run."""
 
+import io
+import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,16 +14,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from jleak.report.rows import RECOVERED, Row, values
+from jleak.audit import store
+from jleak.defenses import KNOWS
+from jleak.report import tiles
+from jleak.report.rows import RECOVERED, Row, by_model, values
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 
 TOP = 60.0
 """Decibels above which an overview does not tell apart."""
-
-COLUMNS = 8
-"""Images in a row of a picture."""
 
 
 class Picture(NamedTuple):
@@ -38,40 +41,52 @@ class Picture(NamedTuple):
 
 
 def draw(rows: Sequence[Row], run: Path) -> list[Picture]:
-    """Every picture of a run, under `figures/`."""
+    """Every picture of a run, under `figures/`.
+
+    Raises:
+      InputError: the images of a case are missing or damaged.
+      OSError: the pictures cannot be written.
+    """
     (run / "figures").mkdir(exist_ok=True)
-    pictures = [overview(group, run) for group in grouped(rows, ("dataset", "model", "model_args", "batch"))]
-    axes = ("dataset", "model", "model_args", "batch", "attack", "attack_args", "knows_shown")
-    for group in grouped(rows, axes):
-        pictures.append(gallery(group, run))
-    return pictures
-
-
-def grouped(rows: Sequence[Row], names: Sequence[str]) -> list[list[Row]]:
-    """Rows that agree in these settings; one without a defense belongs to every attacker's group."""
-    knowing = sorted({r.setting["knows"] for r in rows if r.setting["defense"] != "none"}, key=str) or [
-        "nothing"
+    groups = by_model(rows)
+    return [
+        *(overview(title, group, run) for title, group in groups),
+        *(gallery(title, shown, run) for title, group in groups for shown in by_attacker(group)),
+        *(film(title, plain, run) for title, group in groups if (plain := undefended(group))),
     ]
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        alone = row.setting["defense"] == "none" and "knows_shown" in names
-        for knows in knowing if alone else [row.knows]:
-            setting = row.setting | {"knows_shown": knows}
-            groups.setdefault(repr([setting[name] for name in names]), []).append(row)
-    return list(groups.values())
+
+
+def undefended(group: Sequence[Row]) -> list[Row]:
+    """The rows without a defense."""
+    return [row for row in group if row.setting["defense"] == "none"]
+
+
+def by_attacker(group: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each attack and knowledge; one without a defense belongs to every knowledge."""
+    found = []
+    for attack in dict.fromkeys(row.attack for row in group):
+        of = [row for row in group if row.attack == attack]
+        plain = undefended(of)
+        knowing = {row.knows for row in of if row not in plain} or {"nothing"}
+        for knows in sorted(knowing, key=KNOWS.index):
+            found.append([row for row in of if row.knows == knows or row in plain])
+    return found
 
 
 def slug(*parts: str) -> str:
-    """A file name of these parts.
+    """A file name of these parts; another one for other parts.
 
-    >>> slug("npz:/data/a.npz", "lenet")
-    'a-lenet'
+    >>> slug("gallery", "lenet on digits", "dlg")
+    'gallery-lenet_on_digits-dlg'
+    >>> slug("lenet on npz:/a/b.npz") == slug("lenet on npz:/c/b.npz")
+    False
     """
-    words = [part.rsplit("/", 1)[-1].removesuffix(".npz") for part in parts]
-    return "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
+    plain = [re.sub(r"[^A-Za-z0-9.=]+", "_", re.sub(r"\S*/", "", part)) for part in parts]
+    whole = plain == [part.replace(" ", "_") for part in parts]
+    return "-".join(plain) + ("" if whole else f"-{zlib.crc32(repr(parts).encode()):08x}")
 
 
-def overview(group: Sequence[Row], run: Path) -> Picture:
+def overview(title: str, group: Sequence[Row], run: Path) -> Picture:
     """Every victim's PSNR, by defense and attack."""
     defenses = list(dict.fromkeys(row.defense for row in group))
     attacks = list(dict.fromkeys(row.attack for row in group))
@@ -97,13 +112,11 @@ def overview(group: Sequence[Row], run: Path) -> Picture:
     figure.legend(
         handles.values(), handles.keys(), loc="outside upper left", ncols=4, frameon=False, fontsize=9
     )
-    first = group[0].setting
-    path = run / "figures" / f"overview-{slug(first['dataset'], group[0].model)}.png"
     text = (
         "Each small mark is one victim, the large ones are medians; higher means that more leaked. "
         f"{TOP:.0f} dB and above, exact to the eye and beyond, are drawn at the top."
     )
-    return saved(figure, path, f"What leaks: {group[0].model} on {first['dataset']}", text)
+    return saved(figure, run, slug("overview", title), f"What leaks: {title}", text)
 
 
 def marks(axis: plt.Axes, row: Row, x: float, color: str, marker: str, label: str) -> None:
@@ -136,55 +149,26 @@ def lines(axis: plt.Axes, floor: float, left: float) -> None:
     axis.set_yticks(ticks, [*map(str, ticks[:-1]), f"{TOP:.0f}+"])
 
 
-def gallery(group: Sequence[Row], run: Path) -> Picture:
+def gallery(title: str, group: Sequence[Row], run: Path) -> Picture:
     """Truth above the reconstruction under each defense."""
-    first = group[0].setting
-    knows = next((r.setting["knows"] for r in group if r.setting["defense"] != "none"), "nothing")
-    lines = [("truth", images(group[0], run, "truth"), None)]
-    for row in group:
-        lines.append((row.defense, images(row, run, "reconstruction"), values(row.records, "psnr")))
-    columns = min(COLUMNS, len(lines[0][1]))
-    figure, grid = plt.subplots(
-        len(lines),
-        columns,
-        figsize=(1.05 * columns + 1.6, 1.25 * len(lines)),
-        squeeze=False,
-        layout="constrained",
-    )
-    per_victim = first["batch"] if first["batch"] > 1 else 1
-    for (label, pixels, psnr), axes in zip(lines, grid, strict=True):
-        for i, axis in enumerate(axes):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-            axis.imshow(
-                np.clip(pixels[i].astype(float), 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-            )
-            if psnr is not None and i % per_victim == 0:
-                axis.set_xlabel(f"{psnr[i // per_victim]:.1f} dB", fontsize=7, labelpad=1)
-        axes[0].set_ylabel(label.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=8)
-    name = slug(first["dataset"], group[0].model, group[0].attack, knows)
-    title = f"{group[0].attack} against {group[0].model} on {first['dataset']}; the attacker knows {knows}"
-    return saved(
-        figure,
-        run / "figures" / f"gallery-{name}.png",
-        title,
-        "The clients' images above what the server makes of their updates, under each defense.",
-    )
+    attack, knows = group[0].attack, max((row.knows for row in group), key=KNOWS.index)
+    heading = f"{attack} against {title}; the attacker knows {knows}"
+    text = "The clients' images above what the server makes of their updates, under each defense."
+    figure = tiles.tiled(tiles.gallery(group, run))
+    return saved(figure, run, slug("gallery", title, attack, knows), heading, text)
 
 
-def images(row: Row, run: Path, name: str) -> np.ndarray:
-    """The first images of a row's victims, seed after seed: (images, h, w, c)."""
-    found = []
-    for record in row.records:
-        with np.load(run / "images" / f"{record['case_id']}.npz") as arrays:
-            found.append(arrays[name].reshape(-1, *arrays[name].shape[2:]))
-    stacked = np.concatenate(found)[:COLUMNS]
-    return stacked[..., 0] if stacked.shape[-1] == 1 else stacked
+def film(title: str, group: Sequence[Row], run: Path) -> Picture:
+    """A search step by step, one line an attack."""
+    heading = f"The search, step by step: {title}, no defense"
+    text = "What each attack held of the first victim after a share of its search; the truth at the right."
+    return saved(tiles.tiled(tiles.film(group, run)), run, slug("film", title), heading, text)
 
 
-def saved(figure: plt.Figure, path: Path, title: str, text: str) -> Picture:
+def saved(figure: plt.Figure, run: Path, name: str, title: str, text: str) -> Picture:
     """Writes the figure and forgets it."""
-    figure.savefig(path, dpi=140)
+    buffer, path = io.BytesIO(), run / "figures" / f"{name}.png"
+    figure.savefig(buffer, dpi=140)
     plt.close(figure)
+    store.write_aside(path, buffer.getvalue())
     return Picture(path, title, text)

@@ -8,7 +8,7 @@ import jinja2
 
 from jleak.report.console import middle, quartiles
 from jleak.report.figures import Picture
-from jleak.report.rows import MARGIN, RECOVERED, Row, by_model
+from jleak.report.rows import MARGIN, RECOVERED, Row, by_model, counted
 
 
 def html(rows: Sequence[Row], pictures: Sequence[Picture], made: dict[str, Any]) -> str:
@@ -17,13 +17,15 @@ def html(rows: Sequence[Row], pictures: Sequence[Picture], made: dict[str, Any])
         loader=jinja2.PackageLoader("jleak.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.globals |= {"middle": middle, "quartiles": quartiles}
+    environment.globals |= {"middle": middle, "quartiles": quartiles, "counted": counted}
     return environment.get_template("report.html").render(
         groups=by_model(rows),
         worst=[worst(group) for _, group in by_model(rows)],
         pictures=[(p, base64.b64encode(p.path.read_bytes()).decode()) for p in pictures],
         made=made,
         first=rows[0].records[0],
+        datasets=" and ".join(dict.fromkeys(row.setting["dataset"] for row in rows)),
+        batches=sorted({row.setting["batch"] for row in rows}),
         recovered=RECOVERED,
         margin=MARGIN,
     )

@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jleak.defenses import KNOWS
+
 Record = dict[str, Any]
+
+SHARED = ("loss_fn", "client", "batch", "draw", "victims", "known_labels", "restarts", "lanes")
+"""Settings without a column of their own: where they differ, tables and pictures are apart."""
 
 SETTING = (
     "dataset",
     "model",
     "model_args",
-    "loss_fn",
-    "client",
-    "batch",
-    "draw",
     "defense",
     "defense_args",
     "knows",
-    "known_labels",
     "attack",
     "attack_args",
-    "restarts",
+    *SHARED,
 )
-"""What makes two records belong to different rows: every setting but the seed and how work is cut up."""
+"""What makes two records belong to different rows: every setting but the seed."""
 
 RECOVERED = 30.0
 """Median PSNR in dB from which an image counts as recovered: the two are hard to tell apart by eye."""
@@ -48,6 +48,7 @@ class Row(NamedTuple):
     Attributes:
       setting: the settings, by name.
       model, defense, attack: their names, with the arguments that tell them apart.
+      shared: those of `SHARED` that tell the row apart, as text.
       records: what the row stands on.
       psnr, ssim, mse, loss, snr: over victims and seeds; NaN where nothing finite was found.
       labels: share of labels recovered, and its 95 % interval (Wilson).
@@ -60,6 +61,7 @@ class Row(NamedTuple):
     model: str
     defense: str
     attack: str
+    shared: str
     records: list[Record]
     psnr: Spread
     ssim: Spread
@@ -106,15 +108,22 @@ def rows(records: Sequence[Record]) -> list[Row]:
 
 
 def by_model(found: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """(title, rows) of each model and data set, rows of one defense together."""
+    """(title, rows) of each model, data set and shared settings; rows of one defense together."""
     groups: dict[str, list[Row]] = {}
     for one in found:
-        groups.setdefault(f"{one.model} on {one.setting['dataset']}", []).append(one)
+        title = f"{one.model} on {one.setting['dataset']}" + (f", {one.shared}" if one.shared else "")
+        groups.setdefault(title, []).append(one)
     defenses = list(dict.fromkeys(one.defense for one in found))
     return [
-        (title, sorted(group, key=lambda r: (defenses.index(r.defense), r.knows, r.attack)))
+        (title, sorted(group, key=lambda r: (defenses.index(r.defense), KNOWS.index(r.knows), r.attack)))
         for title, group in groups.items()
     ]
+
+
+def counted(group: Sequence[Row]) -> str:
+    """How many victims the rows stand on, as text: of an unfinished run some have fewer."""
+    counts = sorted({row.victims for row in group})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def label(kind: str, record: Record, among: Sequence[Record]) -> str:
@@ -132,7 +141,18 @@ def label(kind: str, record: Record, among: Sequence[Record]) -> str:
         if any(other.get(key) != value for other in others)
         or (kind == "defense" and isinstance(value, float))
     }
-    return " ".join([name, *(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in told.items())])
+    return " ".join([name, *(f"{k}={text(v)}" for k, v in told.items())])
+
+
+def text(value: Any) -> str:
+    """A value as short as it stays exact.
+
+    >>> text(1e-4), text(0.10000001), text([16, 8])
+    ('0.0001', '0.10000001', '16-8')
+    """
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return "-".join(map(text, value)) if isinstance(value, list) else str(value)
 
 
 def row(records: list[Record], among: Sequence[Record]) -> Row:
@@ -144,6 +164,9 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
     return Row(
         setting={name: records[0][name] for name in SETTING},
         **{kind: label(kind, records[0], among) for kind in ("model", "defense", "attack")},
+        shared=" ".join(
+            f"{name}={records[0][name]}" for name in SHARED if any(r[name] != records[0][name] for r in among)
+        ),
         records=records,
         labels=Spread(right / images, *wilson(right, images)),
         constant=median(values(records, "constant_psnr")),

@@ -1,10 +1,10 @@
 """What a command shows while it works and when it is done."""
 
-import json
 import resource
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jleak.audit import cache as compilation
 from jleak.audit import store
+from jleak.audit.case import Case
 from jleak.audit.config import cases, config_of
 from jleak.audit.driver import Progress as Stand
-from jleak.audit.driver import run
+from jleak.audit.driver import prepared, run
 from jleak.check import InputError
 from jleak.report import console as tables
 from jleak.report import figures, page
@@ -49,42 +50,70 @@ def audit(
     """
     screen = terminal()
     plan = cases(config_of(settings, config))
-    where, uses = (None, compilation.Uses()) if cache is None else compilation.enable(directory(cache))
+    finished = store.finished(out, resume=resume)
+    where, uses = caching(cache)  # before the first compilation, or JAX does not look again
+    images = prepared([case for case in plan if case.case_id not in finished])
     command = shlex.join(["jleak", *sys.argv[1:]])
-    finished = store.open_run(out, {"command": command, "cases": [c.to_json() for c in plan]}, resume=resume)
+    store.make(out, {"command": command, "cases": [case.to_json() for case in plan]})
     if finished:
-        kept = sum(case.case_id in finished for case in plan)
-        apart = len(finished) - kept
-        screen.print(
-            f"{kept} of {len(plan)} cases were finished before"
-            + (f"; {apart} more have other settings: kept in the records, not in this table" if apart else "")
-        )
+        say(screen, before(plan, finished))
     try:
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=screen,
         ) as bars:
-            records = run(plan, out, finished=finished, report=shown(bars, len(plan)))
+            records = run(plan, out, images, finished=finished, report=shown(bars, len(plan)))
+        attacked = time.perf_counter() - clock
+        present(screen, out, records)
     except KeyboardInterrupt:
-        done = len(store.read_records(out))
-        again = command if "--resume" in command else f"{command} --resume"
-        again += "" if "--out" in command else f" --out {out}"
-        screen.print(
-            f"\nstopped; {done} finished cases are kept in {out}. Go on with:\n  {again}", soft_wrap=True
-        )
+        say(screen, stopped(out, command))
         raise SystemExit(INTERRUPTED) from None
-    attacked = time.perf_counter() - clock
-    present(screen, out, records)
     taken = f"{uses.hits} of {uses.hits + uses.misses} programs taken from the compilation cache ({where})"
-    total = time.perf_counter() - clock
-    screen.print(
-        f"{total:.0f} s in all, {attacked:.0f} s of it attacks and compiling; peak memory {peak():.1f} GiB; "
-        f"{taken if where else 'compilation cache off'}",
-        soft_wrap=True,
+    say(
+        screen,
+        f"{time.perf_counter() - clock:.0f} s in all, {attacked:.0f} s of it attacks and compiling; "
+        f"peak memory {peak():.1f} GiB; {taken if where else 'compilation cache off'}",
     )
+
+
+def caching(cache: Path | str | None) -> tuple[Path | None, compilation.Uses]:
+    """The compilation cache as asked for (see `audit`): where it is, and a count of its uses."""
+    if cache is None:
+        compilation.disable()
+        return None, compilation.Uses()
+    return compilation.enable(None if cache == "default" else Path(cache))
+
+
+def before(plan: Sequence[Case], finished: Mapping[str, Any]) -> str:
+    """What a resumed run has already."""
+    kept = sum(case.case_id in finished for case in plan)
+    apart = len(finished) - kept
+    text = f"{kept} of {len(plan)} cases were finished before"
+    return text + (
+        f"; {apart} more have other settings: kept in the records, not in this table" if apart else ""
+    )
+
+
+def stopped(out: Path, command: str) -> str:
+    """What is kept after an interruption, and how to go on."""
+    done = len(store.read_records(out))
+    return f"\nstopped; {done} finished cases are kept in {out}. Go on with:\n  {again(out, command)}"
+
+
+def again(out: Path, command: str) -> str:
+    """The command that goes on with a run.
+
+    >>> again(Path("runs/a"), "jleak audit --batch 2")
+    'jleak audit --batch 2 --resume --out runs/a'
+    """
+    words = shlex.split(command)
+    more = [] if "--resume" in words else ["--resume"]
+    if not any(word == "--out" or word.startswith("--out=") for word in words):
+        more += ["--out", str(out)]
+    return " ".join([command, *map(shlex.quote, more)])
 
 
 def report(path: Path) -> None:
@@ -95,7 +124,8 @@ def report(path: Path) -> None:
     """
     records = store.read_records(path)
     if not records:
-        raise InputError(f"{path} holds no finished case; go on with: jleak audit --resume --out {path}")
+        command = str(store.read_settings(path).get("command", "jleak audit"))
+        raise InputError(f"{path} holds no finished case; go on with: {again(path, command)}")
     present(terminal(), path, records)
 
 
@@ -104,14 +134,24 @@ def present(screen: Console, path: Path, records: list[dict[str, Any]]) -> None:
     found = rows(records)
     for table in tables.tables(found, screen.width):
         screen.print(table)
-    pictures = figures.draw(found, path)
-    made = json.loads((path / "audit.json").read_text())
-    store.write_aside(path / "report.html", page.html(found, pictures, made).encode())
-    screen.print(
+    made = store.read_settings(path)
+    try:
+        pictures = figures.draw(found, path)
+        store.write_aside(path / "report.html", page.html(found, pictures, made).encode())
+    except OSError as error:
+        raise InputError(
+            f"pictures and report cannot be written: {error}; the records are kept. Make room, then: "
+            f"jleak report {path}"
+        ) from error
+    say(
+        screen,
         f"records   {path / 'records.jsonl'}\nfigures   {path / 'figures'}\nreport    {path / 'report.html'}",
-        soft_wrap=True,
-        highlight=False,
     )
+
+
+def say(screen: Console, text: str) -> None:
+    """Prints text as it is: paths may hold brackets, and long lines stay whole, to be copied."""
+    screen.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def shown(bars: Progress, total: int):
@@ -125,7 +165,7 @@ def shown(bars: Progress, total: int):
         bars.update(task, completed=stand.done, description=f"{text} {100 * stand.part:3.0f} %")
         if not bars.console.is_terminal and stand.done not in seen and stand.part == 0:
             seen.add(stand.done)
-            bars.console.print(f"{stand.done}/{stand.total} {text}", highlight=False)
+            say(bars.console, f"{stand.done}/{stand.total} {text}")
 
     return listen
 
@@ -134,11 +174,6 @@ def terminal() -> Console:
     """The screen; a file or a pipe counts as a wide one."""
     screen = Console()
     return screen if screen.is_terminal else Console(width=tables.WIDE)
-
-
-def directory(cache: Path | str) -> Path | None:
-    """The cache's directory, None for the default one."""
-    return None if cache == "default" else Path(cache)
 
 
 def peak() -> float:

@@ -6,7 +6,7 @@ snapshots and stopping, with the same numbers to the bit.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ from jleak.tree import select, stream
 from jleak.types import Attack, Key, Reconstruction, View
 
 
-class Search(NamedTuple):
+@dataclass(frozen=True)
+class Search:
     """An iterative attack; calling it runs it, so it is an `Attack`.
 
     Attributes:

@@ -12,7 +12,10 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "lion": optax.lion,
     "sgd": lambda lr: optax.sgd(lr, momentum=0.9),
     "lbfgs": lambda lr: optax.lbfgs(
-        lr, memory_size=10, linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20)
+        lr,
+        memory_size=10,
+        # each search starts at lr: optax's default, the last step's length, stalls once that was short
+        linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
     ),
 }
 """name -> `lr -> optax.GradientTransformation`. `sgd` has momentum 0.9; `lbfgs` a zoom line search."""

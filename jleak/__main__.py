@@ -1,0 +1,5 @@
+"""`python -m jleak` is `jleak`."""
+
+from jleak.cli import main
+
+main()

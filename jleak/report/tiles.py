@@ -1,0 +1,107 @@
+"""Pictures made of images: truth above reconstruction, and a search step by step."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from jleak.audit import store
+from jleak.report.rows import Row
+
+COLUMNS = 8
+"""Images in a line of a picture."""
+
+
+Place = tuple[int, int]
+"""An image of a row: its seed, and its number among the images of that seed's victims."""
+
+
+class Line(NamedTuple):
+    """A line of a picture: a label at its left, images (None for a gap), and a text under each."""
+
+    label: str
+    images: list[np.ndarray | None]
+    captions: list[str]
+
+
+def gallery(group: Sequence[Row], run: Path) -> list[Line]:
+    """Truth, then the reconstruction under each defense, of the first victims.
+
+    Rows of an unfinished run lack some seeds; there is a gap there.
+    """
+    first = group[0].setting
+    seeds = sorted({record["seed"] for row in group for record in row.records})
+    places = [(seed, i) for seed in seeds for i in range(first["victims"] * first["batch"])][:COLUMNS]
+    truth = {place: image for row in group for place, image in stored(row, run, "truth", places).items()}
+    lines = [Line("truth", [truth[place] for place in places], [""] * len(places))]
+    for row in group:
+        found, psnr = stored(row, run, "reconstruction", places), decibels(row)
+        lines.append(Line(row.defense, [*map(found.get, places)], [psnr.get(p, "") for p in places]))
+    return lines
+
+
+def film(group: Sequence[Row], run: Path) -> list[Line]:
+    """The snapshots of the first victim's first image, one line an attack, the truth last."""
+    lines = []
+    for row in group:
+        arrays = store.read_images(run, row.records[0]["case_id"])
+        captions = [f"{100 * float(share):.0f} %" for share in arrays["shares"]]
+        images = [*arrays["snapshots"][:, 0, 0], arrays["truth"][0, 0]]
+        lines.append(Line(row.attack, images, [*captions, "truth"]))
+    return lines
+
+
+def stored(row: Row, run: Path, name: str, places: Sequence[Place]) -> dict[Place, np.ndarray]:
+    """Those images of a row that are at these places."""
+    found = {}
+    for record in row.records:
+        wanted = [i for seed, i in places if seed == record["seed"]]
+        if wanted:
+            stacked = store.read_images(run, record["case_id"])[name]
+            every = stacked.reshape(-1, *stacked.shape[2:])
+            found |= {(record["seed"], i): every[i] for i in wanted}
+    return found
+
+
+def decibels(row: Row) -> dict[Place, str]:
+    """The PSNR to print under the first image of each victim."""
+    return {
+        (record["seed"], victim * record["batch"]): "-" if psnr is None else f"{psnr:.1f} dB"
+        for record in row.records
+        for victim, psnr in enumerate(record["psnr"])
+    }
+
+
+def tiled(lines: Sequence[Line]) -> plt.Figure:
+    """The lines as a figure."""
+    columns = max(len(line.images) for line in lines)
+    figure, grid = plt.subplots(
+        len(lines),
+        columns,
+        figsize=(1.05 * columns + 1.6, 1.25 * len(lines)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in grid.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for line, axes in zip(lines, grid, strict=True):
+        for image, caption, axis in zip(line.images, line.captions, axes, strict=False):
+            if image is not None:
+                axis.imshow(visible(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                axis.set_xlabel(caption, fontsize=7, labelpad=1)
+        label = line.label.replace(" ", "\n")
+        axes[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    return figure
+
+
+def visible(image: np.ndarray) -> np.ndarray:
+    """An image (h, w, c) as matplotlib shows it: grey, or the first three channels; not finite is black.
+
+    >>> visible(np.full((2, 2, 4), 2.0)).shape, visible(np.full((1, 1, 1), np.nan)).tolist()
+    ((2, 2, 3), [[0.0]])
+    """
+    image = np.clip(np.nan_to_num(image.astype(float)), 0, 1)
+    return image[..., :3] if image.shape[-1] >= 3 else image.mean(-1)
