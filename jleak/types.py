@@ -15,6 +15,9 @@ Params = PyTree[Array]
 Labels = Int[Array, " n"]
 """Hard labels, one class number an image."""
 
+Counts = Int[Array, " classes"]
+"""How often each class occurs in a batch."""
+
 SoftLabels = Float[Array, "n classes"]
 """Label distributions, one row an image; rows sum to one."""
 
@@ -71,6 +74,7 @@ class Model(NamedTuple):
       classes: the number of classes.
       head: path of the classifier's dense layer inside `params["params"]`. Label attacks find
         the layer by this declaration, never by its position in the tree.
+      features: `(params, x) -> h`, the input of that layer, (n, width); None if the model does not say.
     """
 
     init: Callable[[Key], Params]
@@ -78,13 +82,13 @@ class Model(NamedTuple):
     shape: tuple[int, int, int]
     classes: int
     head: tuple[str, ...]
+    features: Callable[[Params, Float[Array, "n h w c"]], Float[Array, "n width"]] | None = None
 
 
 Loss = Callable[[Float[Array, "n classes"], Labels | SoftLabels], Float[Array, ""]]
 Client = Callable[[Key, Params, Batch], Params]
 Defense = Callable[[Client], Client]
 Attack = Callable[[Key, View], Reconstruction]
-LabelAttack = Callable[[Key, View], Labels]
 Metric = Callable[[Float[Array, "n h w c"], Float[Array, "n h w c"]], Float[Array, " n"]]
 Distance = Callable[[Params, Params], Float[Array, ""]]
 Penalty = Callable[[Float[Array, "n h w c"]], Float[Array, ""]]
@@ -97,12 +101,18 @@ class Threat:
     Attributes:
       client: the client it believes in: plain (naive), or defended (adaptive attacker).
       model: the model under attack, as the server sent it.
-      batch: how many images the client's batch holds.
+      batch: how many images the client holds in all.
+      loss: the client's loss; None where the attacker is not told (label attacks take it for cross entropy).
+      local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
+      lr: the client's learning rate in these steps.
     """
 
     client: Client
     model: Model
     batch: int = 1
+    loss: Loss | None = None
+    local_steps: int = 1
+    lr: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -113,3 +123,22 @@ class Threat:
     def classes(self) -> int:
         """The number of classes."""
         return self.model.classes
+
+
+@dataclass(frozen=True)
+class LabelAttack:
+    """A label attack: from a view to the counts of the labels behind it.
+
+    In two stages, because what can be learnt without the update (from the model, from public data) is the
+    same for every victim: calibrate once, infer thousands of times. Calling it does both.
+
+    Attributes:
+      infer: `(key, view, known) -> counts`; of the update it reads the classifier's layer alone.
+      calibrate: `view -> known`; reads the view's parameters and prior, never its update.
+    """
+
+    infer: Callable[[Key, View, PyTree], Counts]
+    calibrate: Callable[[View], PyTree] = lambda view: None
+
+    def __call__(self, key: Key, view: View) -> Counts:
+        return self.infer(key, view, self.calibrate(view))

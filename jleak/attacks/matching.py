@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jleak.labels.step import LabelStep
 from jleak.search import Search, descend
 from jleak.spaces import Space
-from jleak.types import Batch, Distance, LabelAttack, Penalty, Threat
+from jleak.types import Batch, Distance, Penalty, Threat
 
 
 def matching(
@@ -21,7 +22,7 @@ def matching(
     optimizer: optax.GradientTransformation,
     steps: int,
     penalty: Penalty = lambda x: jnp.zeros(()),
-    labels: LabelAttack | None = None,
+    labels: LabelStep | None = None,
 ) -> Search:
     """Finds images whose update, through the client that the attacker believes in, matches the observed one.
 

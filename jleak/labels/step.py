@@ -1,20 +1,43 @@
-"""The label step of an image attack, by name."""
+"""Label attacks by name, and the label step of an image attack."""
+
+from collections.abc import Callable
 
 from jleak.check import one_of
-from jleak.labels.idlg import idlg
-from jleak.types import LabelAttack, Threat
+from jleak.labels.counting import labels_of
+from jleak.labels.counts import counts
+from jleak.labels.demix import demix
+from jleak.labels.ilrg import ilrg
+from jleak.labels.llg import llg, llg_plus, llg_star
+from jleak.labels.simple import bias_sign, idlg, random, yin
+from jleak.types import Key, LabelAttack, Labels, Threat, View
 
-LABELS = {"idlg": idlg}
-"""name -> `threat -> LabelAttack`."""
+LABELS: dict[str, Callable[..., LabelAttack]] = {
+    "bias_sign": bias_sign,
+    "counts": counts,
+    "demix": demix,
+    "idlg": idlg,
+    "ilrg": ilrg,
+    "llg": llg,
+    "llg_plus": llg_plus,
+    "llg_star": llg_star,
+    "random": random,
+    "yin": yin,
+}
+"""name -> `(threat, *, ...) -> LabelAttack`."""
+
+LabelStep = Callable[[Key, View], Labels]
 
 
-def label_step(threat: Threat, labels: str | LabelAttack) -> LabelAttack | None:
-    """The label attack that `labels` stands for; None where soft labels are optimised with the images.
+def label_step(threat: Threat, labels: str | LabelAttack) -> LabelStep | None:
+    """The label step that `labels` stands for; None where soft labels are optimised with the images.
 
     Args:
       threat: what the attacker knows.
       labels: a name of `LABELS`, `"joint"` (optimised along), `"auto"` (`idlg` for one image, joint for
-        more), or a label attack.
+        more), or a label attack `(key, view) -> counts`.
+
+    Returns:
+      `(key, view) -> labels`, in the order of the classes.
 
     Raises:
       InputError: unknown name, or a label attack that cannot serve this threat.
@@ -22,9 +45,11 @@ def label_step(threat: Threat, labels: str | LabelAttack) -> LabelAttack | None:
     >>> label_step(None, "joint") is None
     True
     """
-    if callable(labels):
-        return labels
-    one_of("label step", labels, ("auto", "joint", *LABELS))
-    if labels == "auto":
-        labels = "idlg" if threat.batch == 1 else "joint"
-    return None if labels == "joint" else LABELS[labels](threat)
+    if not callable(labels):
+        one_of("label step", labels, ("auto", "joint", *LABELS))
+        if labels == "auto":
+            labels = "idlg" if threat.batch == 1 else "joint"
+        if labels == "joint":
+            return None
+        labels = LABELS[labels](threat)
+    return lambda key, view: labels_of(labels(key, view), threat.batch)

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array
 
 from jleak.check import InputError, one_of, whole
-from jleak.types import Model
+from jleak.types import Model, Params
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": nn.sigmoid,
@@ -95,4 +95,22 @@ def model(module: nn.Module, shape: tuple[int, int, int], classes: int) -> Model
         raise too_small
     if HEAD not in variables["params"]:
         raise InputError(f"{type(module).__name__} must name its classifier layer {HEAD!r}")
-    return Model(init, module.apply, tuple(shape), classes, (HEAD,))
+    return Model(init, module.apply, tuple(shape), classes, (HEAD,), head_input(module))
+
+
+def head_input(module: nn.Module) -> Callable[[Params, Array], Array]:
+    """`(params, x) -> h`, the input of the module's classifier layer: (n, width)."""
+
+    def features(params, x):
+        seen = []
+
+        def keep(call, args, kwargs, context):
+            if context.module.name == HEAD and context.method_name == "__call__":
+                seen.append(args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(keep):
+            module.apply(params, x)
+        return seen[0]
+
+    return features

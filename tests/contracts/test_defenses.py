@@ -219,9 +219,8 @@ def test_gradient_is_finite_at_a_zero_update(kind, line):
         after = defended(build(kind, line, {line.strength: strength}), update)
         return dot(weights, after) + dot(after, after)
 
-    slopes = jax.jit(jax.grad(matched, (0, 1)))
-    for args in (line.mildest, line.medium, line.strongest):
-        by_update, by_strength = slopes(zero, args[line.strength])
+    for args in (line.mildest, line.medium, line.strongest):  # not compiled: XLA may simplify a NaN away
+        by_update, by_strength = jax.grad(matched, (0, 1))(zero, args[line.strength])
         assert np.isfinite(flat(by_update)).all()
         assert np.isfinite(by_strength)
 

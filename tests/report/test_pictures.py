@@ -56,8 +56,7 @@ def test_a_batch_shows_every_image_and_its_number_once(case, made_run):
     assert lines[1].captions == ["21.0 dB", "", "", "-", "", ""]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("channels", "batch"), [(1, 1), (2, 1), (3, 3), (4, 1)])
 def test_every_picture_can_be_read(case, made_run, channels, batch):
     path = made_run(plan(case, batch=batch), shape=(6, 5, channels))
     pictures = figures.draw(found_in(path), path)
@@ -123,13 +122,13 @@ def test_an_undefended_row_stands_beside_every_attacker(case, made_run):
 
 def test_settings_that_differ_have_pictures_of_their_own(case, made_run):
     """Also where only a folder tells them apart: no file is written over by another's."""
-    sets = ["digits", "npz:/a/some.npz", "npz:/b/some.npz"]
+    sets = ["npz:/a/some.npz", "npz:/b/some.npz"]
     plans = [
         plan(case, seeds=[0], dataset=name, known_labels=known) for name in sets for known in (False, True)
     ]
     path = made_run([*itertools.chain(*plans)])
     pictures = figures.draw(found_in(path), path)
-    assert len({picture.path for picture in pictures}) == len(pictures) == 6 * 3
+    assert len({picture.path for picture in pictures}) == len(pictures) == 4 * 3
     assert len({picture.title for picture in pictures}) == len(pictures)
     assert {picture.path for picture in pictures} == set((path / "figures").iterdir())
 

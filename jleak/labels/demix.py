@@ -1,0 +1,181 @@
+"""De-mixed label counts: features, probabilities and counts of every class, recovered together.
+
+Derived here; the nearest published relative is iLRG (Ma et al., "Instance-wise Batch Label Restoration via
+Gradients in Federated Learning", ICLR 2023), which divides dW_c by db_c instead of solving for H and never
+corrects its P. For a batch with shares w_k = lambda_k / N and class means P_k of the probabilities, H_k of
+the features, the classifier's gradient is
+
+    [dW, db] = A [H, 1],    A_ck = w_k (P_kc - [c = k]).
+
+Given A, least squares gives H, near the common features h; given H, P_k = E softmax(W (H_k + delta) + b),
+with delta the spread of single images about their class; given P, db = A 1 gives w. Iterated from H = h.
+Only the update and the model are needed: delta comes from dummy images, h from the update (all rows of dW
+are nearly multiples of it) and, the more the noisier the update, from the dummies.
+
+Every H_k is h plus a combination of the rows of dW - db h, so all that the iteration needs of them are their
+products with W and dW: n x n numbers. Over local steps, P is averaged along the straight line that the
+classifier went, from W to W - lr sum_t dW_t, which the update itself shows.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jleak.check import number, one_of, whole
+from jleak.labels.counting import apportion
+from jleak.labels.counts import bias_gradient
+from jleak.labels.dummies import DUMMIES, dummies, response
+from jleak.labels.head import Head, head, softmax_loss
+from jleak.types import LabelAttack, Threat, View
+
+MOMENTS = 16
+"""At most so many moments of the local training are looked at."""
+
+FLOOR = 1e-4
+"""Ridge, as a share of ||A||^2, below which float32 cannot go."""
+
+
+class Dummy(NamedTuple):
+    """What dummy images tell of the features.
+
+    Attributes:
+      mean: mean features.
+      spread: single images' deviation from it.
+    """
+
+    mean: Float[Array, " width"]
+    spread: Float[Array, "k width"]
+
+
+def demix(threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "natural") -> LabelAttack:
+    """Label counts without auxiliary data, for any batch, untrained or trained models, noisy updates.
+
+    The fixed point of the module docstring, damped by a half; derived here.
+
+    Args:
+      threat: what the attacker knows.
+      steps: iterations.
+      images: dummy images, two or more.
+      dummy: their name (`jleak.labels.dummies.DUMMIES`).
+
+    Raises:
+      InputError: steps below one, images below two, unknown dummy, a loss that is not softmax cross
+        entropy; at calibration, a model without `features`.
+
+    >>> from jleak.clients import fedsgd
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> from jleak.types import Batch
+    >>> model = mlp((4, 4, 1), 3, hidden=16)
+    >>> params = model.init(jax.random.key(0))
+    >>> batch = Batch(jax.random.uniform(jax.random.key(1), (5, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2]))
+    >>> update = fedsgd(model, cross_entropy)(jax.random.key(2), params, batch)
+    >>> demix(Threat(client=None, model=model, batch=5))(jax.random.key(3), View(params, update)).tolist()
+    [1, 0, 4]
+    """
+    softmax_loss(threat, "demix")
+    whole("steps", steps)
+    whole("images", images, least=2)
+    one_of("dummy", dummy, DUMMIES)
+    number("lr", threat.lr, least=0)
+
+    def calibrate(view: View) -> Dummy:
+        features = response(threat.model, view, dummies(threat, dummy, images)).features
+        mean = features.mean(0)
+        return Dummy(mean, features - mean)
+
+    def infer(key, view, known):
+        layer = head(threat.model, view.params["params"])
+        seen = scaled(head(threat.model, view.update), threat.local_steps, known)
+        shares = iterate(seen, layer, known, threat, steps)
+        return apportion(threat.batch * shares, threat.batch)
+
+    return LabelAttack(infer, calibrate)
+
+
+def share(x: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Positive parts, scaled to sum to one; all zeros where there are none.
+
+    >>> share(jnp.array([3.0, -2.0, 1.0])).tolist()
+    [0.75, 0.0, 0.25]
+    """
+    x = jnp.maximum(x, 0.0)
+    return x / x.sum().clip(1e-12)
+
+
+class Seen(NamedTuple):
+    """The update's mean gradient, cleaned of what cannot be signal.
+
+    Attributes:
+      dw, db: of the mean over local steps; columns sum to zero over classes.
+      noise: variance of an entry, estimated from the columns' sums.
+      h: the common features.
+    """
+
+    dw: Float[Array, "n width"]
+    db: Float[Array, " n"]
+    noise: Float[Array, ""]
+    h: Float[Array, " width"]
+
+
+def scaled(update: Head, local_steps: int, known: Dummy) -> Seen:
+    """The mean gradient with sum_c = 0 enforced; what had to be removed tells the noise."""
+    dw = update.kernel / local_steps
+    db = bias_gradient(update, known.mean.sum() * local_steps)
+    n = db.size
+    noise = jnp.mean(dw.sum(0) ** 2) / n
+    dw, db = dw - dw.mean(0), db - db.mean()
+    prior = jnp.mean(known.spread**2)
+    noise = noise.clip(1e-12 * prior)
+
+    def refine(carry, _):
+        h, best = carry
+        seen = dw @ h / (h @ h)  # dW_c ~ db_c h
+        doubt = (noise + prior * jnp.mean(best**2)) / (h @ h)
+        best = (doubt * db + noise * seen) / (doubt + noise)
+        h = (best @ dw * prior + known.mean * noise) / (best @ best * prior + noise)
+        return (h, best), None
+
+    (h, db), _ = lax.scan(refine, (known.mean, db), length=5)
+    return Seen(dw, db, noise, h)
+
+
+def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Float[Array, " n"]:
+    """The shares w of the classes (module docstring)."""
+    n = seen.db.size
+    b = jnp.zeros(n) if layer.bias is None else layer.bias
+    last = threat.local_steps - 1
+    moves = threat.lr * jnp.linspace(0.0, last, min(threat.local_steps, MOMENTS))  # W_t = W - move dW
+    spread = known.spread @ layer.kernel.T, known.spread @ seen.dw.T
+    common = layer.kernel @ seen.h, seen.dw @ seen.h
+    gram = seen.dw @ layer.kernel.T, seen.dw @ seen.dw.T
+
+    def probabilities(mix, ones):
+        """Class means of softmax(W_t (h + mix (dW - A 1 h) + delta) + b_t), over images and steps."""
+        part = (1.0 - mix @ ones)[:, None]
+        z, moved = part * common[0] + mix @ gram[0], part * common[1] + mix @ gram[1]
+
+        def at(move):
+            logits = z - move * moved + b - move * seen.db
+            return jax.nn.softmax(logits[:, None] + spread[0] - move * spread[1]).mean(1)
+
+        return jax.vmap(at)(moves).mean(0)
+
+    prior = jnp.mean(known.spread**2)
+
+    def one(carry, _):
+        p, w = carry
+        a = (w[:, None] * (p - jnp.eye(n))).T
+        ridge = FLOOR * jnp.sum(a * a) + seen.noise / prior
+        mix = jnp.linalg.solve(a.T @ a + ridge * jnp.eye(n), a.T)
+        p = 0.5 * p + 0.5 * probabilities(mix, a.sum(1))
+        w = 0.5 * w + 0.5 * share(w @ p - seen.db)
+        return (p, w), None
+
+    p = probabilities(jnp.zeros((n, n)), jnp.zeros(n))
+    w = share(p[0] - seen.db)
+    (p, w), _ = lax.scan(one, (p, w), length=steps)
+    return share(w @ p - seen.db)

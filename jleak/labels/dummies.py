@@ -1,0 +1,111 @@
+"""What a server learns of a model's classifier without any client's data: its response to dummy images."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jleak.check import InputError, one_of
+from jleak.labels.head import head
+from jleak.types import Key, Model, Threat, View
+
+
+class Response(NamedTuple):
+    """A model's features and probabilities on some images.
+
+    Attributes:
+      features: the classifier's input, (n, width).
+      p: softmax of the logits, (n, classes).
+    """
+
+    features: Float[Array, "n width"]
+    p: Float[Array, "n classes"]
+
+
+def response(model: Model, view: View, x: Float[Array, "n h w c"]) -> Response:
+    """The response of the model that the server sent; a forward pass only.
+
+    Raises:
+      InputError: the model does not tell its features.
+
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> view = View(model.init(jax.random.key(0)), update=None)
+    >>> [part.shape for part in response(model, view, jnp.ones((5, 2, 2, 1)))]
+    [(5, 4), (5, 3)]
+    """
+    if model.features is None:
+        raise InputError(
+            "this model does not tell its classifier's input; give its Model a `features` function"
+        )
+    features = model.features(view.params, x)
+    layer = head(model, view.params["params"])
+    logits = features @ layer.kernel.T + (0.0 if layer.bias is None else layer.bias)
+    return Response(features, jax.nn.softmax(logits))
+
+
+def zeros(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
+    """Black images."""
+    return jnp.zeros(shape)
+
+
+def ones(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
+    """White images."""
+    return jnp.ones(shape)
+
+
+def uniform(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
+    """Independent pixels, uniform in [0, 1]."""
+    return jax.random.uniform(key, shape)
+
+
+def natural(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
+    """Random images whose amplitude spectrum falls as 1 / frequency, as that of photographs does.
+
+    Source of the spectrum: Field, JOSA A 1987. Mean and contrast vary from image to image; channels share
+    most of their variation. Clipped to [0, 1].
+
+    >>> x = natural(jax.random.key(0), (4, 8, 8, 3))
+    >>> x.shape, bool((x >= 0).all() & (x <= 1).all())
+    ((4, 8, 8, 3), True)
+    """
+    n, h, w, c = shape
+    k_own, k_grey, k_mean, k_contrast = jax.random.split(key, 4)
+    fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
+    frequency = np.maximum(np.hypot(fy, fx), 1 / max(h, w))[None, :, :, None]
+
+    def coloured(key, channels):
+        white = jnp.fft.rfft2(jax.random.normal(key, (n, h, w, channels)), axes=(1, 2))
+        return jnp.fft.irfft2(white / frequency, s=(h, w), axes=(1, 2))
+
+    x = coloured(k_grey, 1) + 0.3 * coloured(k_own, c)
+    x = (x - x.mean((1, 2, 3), keepdims=True)) / (x.std((1, 2, 3), keepdims=True) + 1e-6)
+    mean = jax.random.uniform(k_mean, (n, 1, 1, 1), minval=0.25, maxval=0.75)
+    contrast = jax.random.uniform(k_contrast, (n, 1, 1, 1), minval=0.1, maxval=0.3)
+    return jnp.clip(mean + contrast * x, 0.0, 1.0)
+
+
+DUMMIES: dict[str, Callable[..., Array]] = {
+    "natural": natural,
+    "ones": ones,
+    "uniform": uniform,
+    "zeros": zeros,
+}
+"""Dummy images by name: `(key, (n, h, w, c)) -> images`."""
+
+
+def dummies(threat: Threat, name: str, count: int) -> Float[Array, "n h w c"]:
+    """`count` dummy images of that name, the same in every call: they are part of the attack, not of chance.
+
+    Raises:
+      InputError: unknown name.
+
+    >>> from jleak.models import mlp
+    >>> dummies(Threat(client=None, model=mlp((2, 2, 1), 3)), "ones", 1).shape
+    (1, 2, 2, 1)
+    """
+    draw = DUMMIES[one_of("dummy", name, DUMMIES)]
+    return draw(jax.random.key(0), (count, *threat.model.shape))
