@@ -5,6 +5,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ def save(name: str, results: dict[str, Any]) -> Path:
     device = jax.devices()[0]
     git = ["git", "rev-parse", "--short", "HEAD"]
     made = {
-        "command": f"python bench/{name}.py",
+        "command": f"python {Path(sys.argv[0]).resolve().relative_to(RESULTS.parents[1])}",
         "device": f"{device.platform}:{device.device_kind} x {jax.device_count()}",
         "cpu": processor(),
         "cores": os.cpu_count(),

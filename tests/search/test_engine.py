@@ -56,7 +56,12 @@ def test_a_run_cut_into_pieces_is_the_run_to_the_bit(optim, piece):
     )()
     assert equal(state, whole)
     np.testing.assert_array_equal(np.concatenate(losses)[:STEPS], wanted)
-    assert equal(search.read(state, VIEW), jax.jit(search)(KEY, VIEW))
+
+
+def test_calling_a_search_is_beginning_advancing_and_reading():
+    search = noisy()
+    state, _ = advance(search, KEY, begin(search, KEY, VIEW), VIEW, jnp.asarray(0), STEPS)
+    assert equal(search(KEY, VIEW), search.read(state, VIEW))
 
 
 def test_steps_from_stop_on_change_nothing():
