@@ -2,7 +2,7 @@
 
 XLA's CPU backend takes its fast path only for convolutions at the top level of a program. Inside
 `lax.scan` and under `vmap`, where attacks live, weight gradients of `lax.conv` fall into naive loops:
-5 to 25 times slower than the same sums written as patches and one matrix product (bench/NOTES.md).
+1.4 to 6 times slower than the same sums written as patches and one matrix product (bench/NOTES.md).
 """
 
 import functools

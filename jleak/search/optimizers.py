@@ -50,4 +50,7 @@ def step_decay(lr: float, steps: int) -> optax.Schedule:
     >>> [round(float(step_decay(1.0, 8)(t)), 4) for t in range(8)]
     [1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01, 0.001]
     """
-    return optax.piecewise_constant_schedule(lr, {steps * k // 8: 0.1 for k in (3, 5, 7)})
+    factors: dict[int, float] = {}
+    for milestone in (steps * k // 8 for k in (3, 5, 7)):  # short runs pass several at once
+        factors[milestone] = 0.1 * factors.get(milestone, 1.0)
+    return optax.piecewise_constant_schedule(lr, factors)
