@@ -153,17 +153,20 @@ def main(folder, models, sizes):
     save("labels", results)
 
 
-def training(folder, seeds=10, victims=10, stages=(0, 1000, 3000, 10_000)):
+def training(folder, seeds=10, victims=10, stages=(0, 1000, 3000, 10_000), first=0):
     """CIFAR-10, U(-.5, .5), after so many steps: `seeds` models with `victims` victims each."""
     images, other = loaded(folder, "cifar10")
     model, found = lenet(images.shape, images.classes), {}
     for steps in stages:
-        weights = [trained(model, model.init(jax.random.key(s)), other, steps, s) for s in range(seeds)]
+        weights = [
+            trained(model, model.init(jax.random.key(s)), other, steps, s)
+            for s in range(first, first + seeds)
+        ]
         for n in (8, 128):
             program = attacked(model, n)
             for draw in ("iid", "non-iid"):
                 row = f"{steps} steps, {draw}, B={n}"
-                found[row] = rates(program, weights * victims, images, other, n, draw == "iid")
+                found[row] = rates(program, weights * victims, images, other, n, draw == "iid", seed=first)
                 print(row, found[row], flush=True)
     return found
 
@@ -173,5 +176,9 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[8, 128])
+    parser.add_argument("--fresh", action="store_true", help="only 10,000 steps, on models not seen before")
     given = parser.parse_args()
-    main(given.data, given.models, given.sizes)
+    if given.fresh:
+        save("labels-fresh", training(given.data, stages=(10_000,), first=1000))
+    else:
+        main(given.data, given.models, given.sizes)

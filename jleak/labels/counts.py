@@ -25,8 +25,8 @@ def counts(threat: Threat, *, pbar: str = "flat") -> LabelAttack:
 
     Args:
       threat: what the attacker knows.
-      pbar: `flat` (1/n, an untrained model), `auxiliary` (the mean over `view.prior`, weighted
-        alike by class), or a name of dummy images, whose mean response is taken.
+      pbar: `flat` (1/n, an untrained model), `auxiliary` (the mean over the images of
+        `view.prior`), or a name of dummy images, whose mean response is taken.
 
     Raises:
       InputError: unknown pbar, a loss that is not softmax cross entropy; at calibration, auxiliary data

@@ -35,7 +35,7 @@ MOMENTS = 16
 """At most so many moments of the local training are looked at."""
 
 FLOOR = 1e-4
-"""Ridge, as a share of ||A||^2, below which float32 cannot go."""
+"""Ridge, as a share of ||A||^2: chosen among 1e-6 to 1e-2 on trained models, CIFAR-10, B = 8 and 128."""
 
 
 class Dummy(NamedTuple):
@@ -51,7 +51,7 @@ class Dummy(NamedTuple):
 
 
 def demix(threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "natural") -> LabelAttack:
-    """Label counts without auxiliary data, for any batch, untrained or trained models, noisy updates.
+    """Label counts without auxiliary data; on trained models best for batches smaller than the class count.
 
     The fixed point of the module docstring, damped by a half; derived here.
 
@@ -123,8 +123,8 @@ class Seen(NamedTuple):
 
 def scaled(update: Head, local_steps: int, known: Dummy) -> Seen:
     """The mean gradient with sum_c = 0 enforced; what had to be removed tells the noise."""
-    dw = update.kernel / local_steps
-    db = bias_gradient(update, known.mean.sum() * local_steps)
+    mean = jax.tree.map(lambda u: u / local_steps, update)
+    dw, db = mean.kernel, bias_gradient(mean, known.mean.sum())
     n = db.size
     noise = jnp.mean(dw.sum(0) ** 2) / n
     dw, db = dw - dw.mean(0), db - db.mean()

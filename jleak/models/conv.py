@@ -63,7 +63,7 @@ def im2col(
     """Convolution as patches and one matrix product.
 
     Patches are stacked in two steps, columns then rows, so that kh + kw slices are taken and not
-    kh * kw; that is what makes it fast (bench/NOTES.md).
+    kh * kw.
 
     >>> x, w = jnp.arange(16.0).reshape(1, 4, 4, 1), jnp.ones((2, 2, 1, 1))
     >>> im2col(x, w, (2, 2), "VALID")[0, :, :, 0].tolist()

@@ -283,3 +283,17 @@ def test_a_model_that_hides_its_features(attack, victims):
 def test_dummies_are_images_and_of_the_shape(name, shape):
     x = DUMMIES[name](KEY, (3, *shape))
     assert x.shape == (3, *shape) and bool(((x >= 0) & (x <= 1)).all())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_demix_takes_the_mean_over_local_steps(bias):
+    """A sum of I equal gradients, at learning rate 0, is one gradient."""
+    model = models.mlp((4, 4, 1), 5, hidden=16, bias=bias)
+    params = model.init(jax.random.key(0))
+    batch = Batch(jax.random.uniform(jax.random.key(1), (8, 4, 4, 1)), jnp.array([0, 0, 1, 3, 3, 3, 4, 4]))
+    update = fedsgd(model, cross_entropy)(jax.random.key(2), params, batch)
+    one, four = (Threat(client=None, model=model, batch=8, local_steps=i) for i in (1, 4))
+    summed = View(params, jax.tree.map(lambda u: 4 * u, update))
+    found = demix(four)(jax.random.key(3), summed).tolist()
+    assert found == demix(one)(jax.random.key(3), View(params, update)).tolist()
+    assert found == [2, 1, 0, 3, 2]
