@@ -12,6 +12,7 @@ from typing import Any
 
 from jleak import attacks, losses, models
 from jleak.check import REQUIRED, InputError, arguments, keywords, number, one_of, whole
+from jleak.clients import CLIENTS
 from jleak.data import SOURCES
 from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
@@ -40,6 +41,7 @@ PRIORS: dict[str, Callable] = {}
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
     "labels": LABELS,
+    "clients": CLIENTS,
     "defenses": DEFENSES,
     "metrics": METRICS,
     "measures": MEASURES,

@@ -35,6 +35,7 @@ def audit(
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
     dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
     model: Annotated[list[str] | None, typer.Option(help=f"Model under attack. {NAMED}")] = None,
+    client: Annotated[list[str] | None, typer.Option(help=f"How clients train. {NAMED}")] = None,
     defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
     attack: Annotated[list[str] | None, typer.Option(help=f"What the server does. {NAMED}")] = None,
     knows: Annotated[list[str] | None, typer.Option(help=KNOWING)] = None,
@@ -55,8 +56,8 @@ def audit(
     Without any option: scikit-learn's digits, LeNet and an MLP, four defenses, two attacks.
     """
     flags = {
-        "dataset": dataset, "models": model, "defenses": defense, "attacks": attack, "knows": knows,
-        "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw, "victims": victims,
+        "dataset": dataset, "models": model, "clients": client, "defenses": defense, "attacks": attack,
+        "knows": knows, "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw, "victims": victims,
         "restarts": restarts, "known_labels": known_labels or None,
     }  # fmt: skip
     if resume and out is None:

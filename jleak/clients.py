@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 import jax
 import optax
+from jax import lax
 
+from jleak.check import InputError, number, whole
 from jleak.tree import stream
 from jleak.types import Batch, Client, Defense, Key, Loss, Model, Params
 
@@ -43,6 +45,63 @@ def fedsgd(model: Model, loss: Loss) -> Client:
         return jax.grad(objective)(params["params"])
 
     return client
+
+
+def fedavg(model: Model, loss: Loss, *, lr: float = 0.1, steps: int = 10, epochs: int = 1) -> Client:
+    """The client of FedAvg: local SGD; the update is the sum of its gradients, (theta_0 - theta_end) / lr.
+
+    An epoch goes through all n images once, in `steps` mini-batches of n / steps, in an order that the key
+    draws anew for every epoch. One step of one epoch is `fedsgd`. Source: McMahan et al., AISTATS 2017
+    (FederatedAveraging); that the server knows lr is usual in attacks on it (Dimitrov et al., TMLR 2022).
+
+    Args:
+      model, loss: as `fedsgd`.
+      lr: learning rate of the local steps.
+      steps: mini-batches an epoch.
+      epochs: passes over the batch.
+
+    Raises:
+      InputError: lr < 0, no steps, no epochs; when called, a batch that `steps` does not divide.
+
+    >>> import jax.numpy as jnp
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> params = model.init(jax.random.key(0))
+    >>> batch = Batch(jnp.ones((4, 2, 2, 1)), jnp.array([2, 2, 0, 1]))
+    >>> update = fedavg(model, cross_entropy, lr=0.1, steps=2)(jax.random.key(1), params, batch)
+    >>> update["head"]["bias"].shape
+    (3,)
+    """
+    number("lr", lr, least=0)
+    whole("steps", steps)
+    whole("epochs", epochs)
+    gradient = fedsgd(model, loss)
+
+    def client(key: Key, params: Params, batch: Batch) -> Params:
+        n = len(batch.y)
+        if n % steps:
+            raise InputError(
+                f"a client's batch must be a multiple of its steps, got batch={n} and steps={steps}; "
+                f"use batch={steps * -(-n // steps)}, or steps=1"
+            )
+
+        def step(weights, picks):
+            mini = jax.tree.map(lambda leaf: leaf[picks], batch)
+            g = gradient(key, {**params, "params": weights}, mini)
+            return jax.tree.map(lambda w, u: w - lr * u, weights, g), g
+
+        keys = jax.random.split(stream(key, "order"), epochs)
+        orders = jax.vmap(lambda k: jax.random.permutation(k, n))(keys)
+        picks = orders.reshape(epochs * steps, n // steps)
+        _, gradients = lax.scan(step, params["params"], picks)
+        return jax.tree.map(lambda g: g.sum(0), gradients)
+
+    return client
+
+
+CLIENTS: dict[str, Callable[..., Client]] = {"fedavg": fedavg, "fedsgd": fedsgd}
+"""How a client computes its update, by name: `(model, loss, *, ...) -> Client`."""
 
 
 def on_update(fn: Callable[[Key, Params], Params]) -> Defense:

@@ -68,4 +68,12 @@ def matching(
     def project(point):
         return {**point, "x": space.project(point["x"])}
 
-    return descend(objective, start, decode, optimizer=optimizer, steps=steps, project=project)
+    return descend(
+        objective,
+        start,
+        decode,
+        optimizer=optimizer,
+        steps=steps,
+        cost=threat.local_steps,
+        project=project,
+    )

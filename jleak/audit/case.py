@@ -24,7 +24,7 @@ class Case:
       dataset: `digits`, `npz:PATH`, `folder:PATH` or `tfds:NAME`.
       model, model_args: the model under attack.
       loss_fn: the client's loss.
-      client: how the client computes its update; `fedsgd`.
+      client, client_args: how the client computes its update (`jleak.clients.CLIENTS`).
       batch: images in a client's batch.
       draw: how a batch is drawn (`jleak.data.draw`).
       victims: independent client batches, attacked side by side.
@@ -49,6 +49,7 @@ class Case:
     model_args: Args = field(default_factory=dict)
     loss_fn: str = "cross_entropy"
     client: str = "fedsgd"
+    client_args: Args = field(default_factory=dict)
     batch: int = 1
     draw: str = "random"
     victims: int = 4
@@ -71,10 +72,10 @@ class Case:
         source = str(self.dataset).partition(":")[0]
         one_of("data source", source, SOURCES, hint="write digits, npz:PATH, folder:PATH or tfds:NAME")
         one_of("loss_fn", self.loss_fn, catalog.LOSSES)
-        one_of("client", self.client, ("fedsgd",))
         one_of("knows", self.knows, KNOWS)
         one_of("draw", self.draw, HOW)
         self._complete("model", catalog.find("model", self.model, catalog.MODELS))
+        self._complete("client", catalog.find("client", self.client, catalog.CLIENTS))
         self._complete("attack", catalog.find("attack", self.attack, catalog.ATTACKS))
         if self.defense == "none":
             if self.defense_args:

@@ -95,6 +95,7 @@ class AuditConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     dataset: str = "digits"
     models: Specs = [Spec(name="lenet"), Spec(name="mlp")]
+    clients: Specs = [Spec(name="fedsgd")]
     loss_fn: str = "cross_entropy"
     batch: int = 1
     draw: str = "random"
@@ -124,8 +125,8 @@ def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig
 
     >>> config_of({"atacks": "dlg"})
     Traceback (most recent call last):
-    jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, dataset, defenses, draw, \
-known_labels, knows, lanes, loss_fn, models, restarts, seeds, victims
+    jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, clients, dataset, \
+defenses, draw, known_labels, knows, lanes, loss_fn, models, restarts, seeds, victims
     """
     source = "settings" if path is None else str(path)
     try:
@@ -173,13 +174,17 @@ def cases(config: AuditConfig) -> list[Case]:
     shared = config.model_dump(
         include={"dataset", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "lanes"}
     )
-    axes = itertools.product(config.models, config.attacks, config.knows, config.defenses, config.seeds)
+    axes = itertools.product(
+        config.models, config.clients, config.attacks, config.knows, config.defenses, config.seeds
+    )
     found = {}
-    for model, attack, knows, defense, seed in axes:
+    for model, client, attack, knows, defense, seed in axes:
         case = Case(
             **shared,
             model=model.name,
             model_args=model.args,
+            client=client.name,
+            client_args=client.args,
             attack=attack.name,
             attack_args=attack.args,
             defense=defense.name,

@@ -10,7 +10,7 @@ import jax
 from jleak import data
 from jleak.audit import store
 from jleak.audit.case import Case
-from jleak.audit.parts import attack_of, floats_of, model_of
+from jleak.audit.parts import attack_of, client_of, floats_of, model_of
 from jleak.audit.store import Record
 from jleak.audit.trial import Programs, trial
 from jleak.data import Images
@@ -91,7 +91,9 @@ def fits(case: Case, images: Images) -> None:
       InputError: they do not.
     """
     model = model_of(case, images.shape, images.classes)
-    data.draw(jax.random.key(0), images, case.batch, case.draw)
-    params = jax.eval_shape(model.init, jax.random.key(0))
+    batch = data.draw(jax.random.key(0), images, case.batch, case.draw)
+    key = jax.random.key(0)
+    params = jax.eval_shape(model.init, key)
+    jax.eval_shape(client_of(case, model, floats_of(case)), key, params, batch)
     naive = Case.from_json(case.to_json() | {"knows": "nothing"})
     attack_of(naive, model, View(params, params["params"]), floats_of(case))

@@ -8,7 +8,7 @@ from jleak.defenses.kind import unimitated
 from jleak.types import Attack, Client, Defense, Model, Threat, View
 
 Floats = dict[str, dict[str, Any]]
-"""The settings of a case that may be traced: {"attack": {...}, "defense": {...}}."""
+"""The settings of a case that may be traced: {"attack": ..., "client": ..., "defense": {...}}."""
 
 
 def split(args: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
@@ -26,9 +26,9 @@ def floats_of(case: Case) -> Floats:
     """The traced settings of a case, by what they belong to.
 
     >>> floats_of(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
-    {'attack': {'lr': 1.0}, 'defense': {'bound': 1.0}}
+    {'attack': {'lr': 1.0}, 'client': {}, 'defense': {'bound': 1.0}}
     """
-    return {"attack": split(case.attack_args)[1], "defense": split(case.defense_args)[1]}
+    return {kind: split(getattr(case, f"{kind}_args"))[1] for kind in ("attack", "client", "defense")}
 
 
 def imitates(case: Case) -> bool:
@@ -45,10 +45,10 @@ def imitates(case: Case) -> bool:
 
 
 def known_floats(case: Case) -> Floats:
-    """The traced settings that reach the attacker: its own, and the strengths only if it uses them.
+    """The traced settings that reach the attacker: its own, the client's, the strengths only if it uses them.
 
     >>> known_floats(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
-    {'attack': {'lr': 1.0}, 'defense': {}}
+    {'attack': {'lr': 1.0}, 'client': {}, 'defense': {}}
     """
     floats = floats_of(case)
     return floats if case.knows == "all" and imitates(case) else floats | {"defense": {}}
@@ -64,9 +64,11 @@ def model_of(case: Case, shape: tuple[int, int, int], classes: int) -> Model:
     return catalog.find("model", case.model, catalog.MODELS)(shape, classes, **static, **floats)
 
 
-def client_of(case: Case, model: Model) -> Client:
+def client_of(case: Case, model: Model, floats: Floats) -> Client:
     """The case's client without its defense."""
-    return clients.fedsgd(model, catalog.find("loss_fn", case.loss_fn, catalog.LOSSES))
+    factory = catalog.find("client", case.client, catalog.CLIENTS)
+    loss = catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)
+    return factory(model, loss, **split(case.client_args)[0], **floats["client"])
 
 
 def defense_of(case: Case, floats: Floats) -> Defense:
@@ -90,7 +92,13 @@ def belief_of(case: Case, view: View, floats: Floats) -> Defense:
 
 def attack_of(case: Case, model: Model, view: View, floats: Floats) -> Attack:
     """The case's attack, as it follows from the view and from what the attacker knows."""
-    client = belief_of(case, view, floats)(client_of(case, model))
-    threat = Threat(client=client, model=model, batch=case.batch)
+    client = belief_of(case, view, floats)(client_of(case, model, floats))
+    threat = Threat(
+        client=client,
+        model=model,
+        batch=case.batch,
+        local_steps=case.client_args.get("steps", 1) * case.client_args.get("epochs", 1),
+        lr=floats["client"].get("lr", 0.0),
+    )
     factory = catalog.find("attack", case.attack, catalog.ATTACKS)
     return factory(threat, **split(case.attack_args)[0], **floats["attack"])

@@ -89,6 +89,7 @@ def client_settings(case: Case) -> str:
         "model_args",
         "loss_fn",
         "client",
+        "client_args",
         "batch",
         "victims",
         "lanes",
@@ -105,7 +106,7 @@ def model_settings(case: Case) -> str:
 
 def as_text(fields: dict[str, Any]) -> str:
     """Settings as text, the numbers that may be traced left out."""
-    for name in {"attack_args", "defense_args"} & set(fields):
+    for name in {"attack_args", "client_args", "defense_args"} & set(fields):
         fields |= {name: {k: "float" if isinstance(v, float) else v for k, v in fields[name].items()}}
     return json.dumps(fields, sort_keys=True)
 
@@ -121,7 +122,7 @@ def share(case: Case, model: Model) -> Callable:
     """The victims' program: `(params, k_client, batches, floats) -> (updates, snr)`."""
 
     def program(params, k_client, batches, floats):
-        plain = client_of(case, model)
+        plain = client_of(case, model, floats)
         defended = defense_of(case, floats)(plain)
 
         def one(args):

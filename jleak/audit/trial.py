@@ -92,7 +92,7 @@ def clients(case: Case, images: Images, model: Model, cache: Programs) -> Truth:
     """The clients' side: draws the victims' batches and computes what they share."""
     key = jax.random.key(case.seed)
     batches = data.victims(stream(key, "data"), images, case.victims, case.batch, case.draw)
-    strengths = {"defense": floats_of(case)["defense"]}
+    strengths = {kind: floats_of(case)[kind] for kind in ("client", "defense")}
     shape = (model.shape, model.classes)
     init = cache.take(
         ("init", programs.model_settings(case), *shape),

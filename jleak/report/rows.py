@@ -11,13 +11,15 @@ from jleak.defenses import KNOWS
 
 Record = dict[str, Any]
 
-SHARED = ("loss_fn", "client", "batch", "draw", "victims", "known_labels", "restarts", "lanes")
+SHARED = ("loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "lanes")
 """Settings without a column of their own: where they differ, tables and pictures are apart."""
 
 SETTING = (
     "dataset",
     "model",
     "model_args",
+    "client",
+    "client_args",
     "defense",
     "defense_args",
     "knows",
@@ -164,9 +166,7 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
     return Row(
         setting={name: records[0][name] for name in SETTING},
         **{kind: label(kind, records[0], among) for kind in ("model", "defense", "attack")},
-        shared=" ".join(
-            f"{name}={records[0][name]}" for name in SHARED if any(r[name] != records[0][name] for r in among)
-        ),
+        shared=shared(records[0], among),
         records=records,
         labels=Spread(right / images, *wilson(right, images)),
         constant=median(values(records, "constant_psnr")),
@@ -174,6 +174,13 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
         seconds=sum(r["seconds"] for r in records) / victims,
         **found,
     )
+
+
+def shared(record: Record, among: Sequence[Record]) -> str:
+    """The settings without a column in which a record differs from others, as text."""
+    client = [label("client", r, among) for r in (record, *among)]
+    told = [client[0]] if len(set(client)) > 1 else []
+    return " ".join(told + [f"{n}={record[n]}" for n in SHARED if any(r[n] != record[n] for r in among)])
 
 
 def values(records: Sequence[Record], name: str) -> list[float]:

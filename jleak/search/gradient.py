@@ -40,6 +40,7 @@ def descend(
     *,
     optimizer: optax.GradientTransformation,
     steps: int,
+    cost: int = 1,
     project: Callable[[PyTree], PyTree] = lambda point: point,
 ) -> Search:
     """Gradient descent that remembers the best point by the attacker's own loss.
@@ -53,6 +54,7 @@ def descend(
       decode: `(point, fixed) -> (x, y)`.
       optimizer: any optax transformation, line searches included.
       steps: the budget.
+      cost: gradient evaluations of the victim model behind one value of the objective.
       project: applied to the point after every step.
 
     >>> search = descend(lambda key, p, _, view: jnp.sum((p - view) ** 2), lambda key, view: (0 * view, ()),
@@ -73,7 +75,7 @@ def descend(
         loss, grad = jax.value_and_grad(value)(state.point)
         moves, opt = tx.update(grad, state.optimizer, state.point, value=loss, grad=grad, value_fn=value)
         better = loss < state.loss  # False for NaN
-        spent = 1 + optax.tree_utils.tree_get(opt, "num_linesearch_steps", 0)
+        spent = cost * (1 + optax.tree_utils.tree_get(opt, "num_linesearch_steps", 0))
         return Descent(
             point=project(optax.apply_updates(state.point, moves)),
             fixed=state.fixed,

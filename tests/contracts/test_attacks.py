@@ -295,7 +295,7 @@ def test_the_audits_programs_run_the_same_attack(name, victim, monkeypatch):
     )
     updates = jax.tree.map(lambda u: jnp.stack([u, 2 * u]), victim.view.update)
     settings = {k: v for k, v in case.attack_args.items() if isinstance(v, float)}
-    floats = {"attack": settings, "defense": {}}
+    floats = {"attack": settings, "client": {}, "defense": {}}
     given = programs.Given(KEYS, jnp.array([0, 0, 1, 1]), victim.params, updates, None, floats)
 
     def in_pieces(pieces):

@@ -16,6 +16,8 @@ OTHER = {
     "model": "jleak.models:mlp",
     "model_args": {"hidden": 3},
     "loss_fn": "mse",
+    "client": "jleak.clients:fedavg",
+    "client_args": {"lr": 0.5},
     "batch": 2,
     "draw": "balanced",
     "victims": 3,
@@ -33,13 +35,14 @@ OTHER = {
 def test_every_setting_but_the_seed_makes_rows():
     fields = {field.name for field in dataclasses.fields(Case)}
     assert set(SETTING) == fields - {"seed"}
-    assert set(OTHER) == fields - {"seed", "client"}
+    assert set(OTHER) == fields - {"seed"}
 
 
 @pytest.mark.parametrize("name", OTHER)
 def test_settings_that_differ_are_never_put_together(case, record, name):
     """Neither in a row, nor in two rows that a reader could not tell apart."""
-    one, other = case(**CLIP), case(**CLIP | {name: OTHER[name]})
+    base = CLIP | {"client": "fedavg"}
+    one, other = case(**base), case(**base | {name: OTHER[name]})
     found = rows([record(one, psnr=10.0), record(other, psnr=50.0)])
     assert [row.psnr.median for row in found] == [10.0, 50.0]
     names = [(title, row.defense, row.attack, row.knows) for title, group in by_model(found) for row in group]
