@@ -1,4 +1,4 @@
-"""The command line: `jleak audit | list | report`.
+"""The command line: `jleak audit | labels | list | report`.
 
 Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
 """
@@ -26,7 +26,9 @@ app = typer.Typer(
 
 NAMED = "Repeat for several. Arguments as NAME:argument=value,argument=value."
 KNOWING = "What the attacker knows of the defense: nothing, kind, all. Repeat for several."
-DRAWING = "How batches are drawn: random, balanced, distinct, one_class."
+DRAWING = "How batches are drawn: random, balanced, distinct, one_class, uniform, non_iid."
+SEVERAL = "Repeat for several."
+PUBLIC = "Data set of the server's own images; else half of --dataset."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -60,16 +62,62 @@ def audit(
         "knows": knows, "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw, "victims": victims,
         "restarts": restarts, "known_labels": known_labels or None,
     }  # fmt: skip
+    _run("audit", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
+
+
+@app.command()
+def labels(
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
+    public: Annotated[str | None, typer.Option(help=PUBLIC)] = None,
+    model: Annotated[list[str] | None, typer.Option(help=f"Model under attack. {NAMED}")] = None,
+    count: Annotated[int | None, typer.Option(help="Independent models a setting, the sample.")] = None,
+    victims: Annotated[int | None, typer.Option(help="Client batches a model.")] = None,
+    train_steps: Annotated[list[int] | None, typer.Option(help=f"SGD before the attack. {SEVERAL}")] = None,
+    train_lr: Annotated[float | None, typer.Option(help="Learning rate of that training.")] = None,
+    train_batch: Annotated[int | None, typer.Option(help="Images in a step of it.")] = None,
+    client: Annotated[list[str] | None, typer.Option(help=f"How clients train. {NAMED}")] = None,
+    defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help=f"Label attack. {NAMED}")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help=f"Images in a client's batch. {SEVERAL}")] = None,
+    draw: Annotated[list[str] | None, typer.Option(help=f"{DRAWING} {SEVERAL}")] = None,
+    assumed_batch: Annotated[
+        list[int] | None, typer.Option(help="The attacker's belief of it; 0: true.")
+    ] = None,
+    auxiliary: Annotated[int | None, typer.Option(help="The server's images a class.")] = None,
+    loss_fn: Annotated[str | None, typer.Option(help="The client's loss: cross_entropy, mse, bce.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run; default runs/labels-DATE-TIME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Recover the labels of one update a client, over many models: a table here, and a report in runs/.
+
+    Without any option: a hundred untrained LeNets on scikit-learn's digits, batches of 1 to 128, six label
+    attacks and random guessing.
+    """
+    flags = {
+        "dataset": dataset, "public": public, "models": model, "count": count, "victims": victims,
+        "train_steps": train_steps, "train_lr": train_lr, "train_batch": train_batch, "clients": client,
+        "defenses": defense, "attacks": attack, "batches": batch, "draws": draw,
+        "assumed_batches": assumed_batch, "auxiliary": auxiliary, "loss_fn": loss_fn, "seeds": seed,
+    }  # fmt: skip
+    _run("labels", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
+
+
+def _run(kind, flags, *, config, out, resume, cache, no_cache) -> None:
+    """Runs the command of that kind with what its flags say."""
     if resume and out is None:
         raise InputError("--resume needs the run to go on with; add --out RUN")
-    settings = {name: value for name, value in flags.items() if value not in (None, [])}
     clock = time.perf_counter()
     from jleak.report import session
 
-    session.audit(
-        settings,
+    session.start(
+        kind,
+        {name: value for name, value in flags.items() if value not in (None, [])},
         config=config,
-        out=out or Path("runs") / time.strftime("audit-%Y%m%d-%H%M%S"),
+        out=out or Path("runs") / time.strftime(f"{kind}-%Y%m%d-%H%M%S"),
         resume=resume,
         cache=None if no_cache else cache or "default",
         clock=clock,

@@ -68,12 +68,5 @@ def matching(
     def project(point):
         return {**point, "x": space.project(point["x"])}
 
-    return descend(
-        objective,
-        start,
-        decode,
-        optimizer=optimizer,
-        steps=steps,
-        cost=threat.local_steps,
-        project=project,
-    )
+    cost = threat.local_steps
+    return descend(objective, start, decode, optimizer=optimizer, steps=steps, cost=cost, project=project)

@@ -1,17 +1,13 @@
 """One case of an audit: every setting by name and number, JSON both ways, and a content hash."""
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from jleak import catalog
-from jleak.check import InputError, number, one_of, whole
-from jleak.data import HOW, SOURCES
+from jleak.audit.settings import Args, case_of, check_shared, content_hash
+from jleak.check import InputError, one_of
 from jleak.defenses import KNOWS
-
-Args = dict[str, str | int | float | bool | list]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,52 +60,19 @@ class Case:
     lanes: int = 8
 
     def __post_init__(self):
-        for name in ("batch", "victims", "restarts", "lanes"):
-            self._set(name, whole(name, getattr(self, name)))
-        self._set("seed", whole("seed", self.seed, least=0))
-        number("seed", self.seed, below=2**32, hint="a key holds 32 bits")
+        kind = check_shared(self, ("batch", "victims", "restarts", "lanes"), catalog.ATTACKS)
         catalog.typed("known_labels", self.known_labels, bool)
-        source = str(self.dataset).partition(":")[0]
-        one_of("data source", source, SOURCES, hint="write digits, npz:PATH, folder:PATH or tfds:NAME")
-        one_of("loss_fn", self.loss_fn, catalog.LOSSES)
         one_of("knows", self.knows, KNOWS)
-        one_of("draw", self.draw, HOW)
-        self._complete("model", catalog.find("model", self.model, catalog.MODELS))
-        self._complete("client", catalog.find("client", self.client, catalog.CLIENTS))
-        self._complete("attack", catalog.find("attack", self.attack, catalog.ATTACKS))
-        if self.defense == "none":
-            if self.defense_args:
-                raise InputError(f"defense 'none' takes no arguments, got {self.defense_args}")
-        else:
-            kind = catalog.defense_kind(self.defense)
-            self._complete("defense", kind.defense)
-            kind.defense(**self.defense_args)  # checks the strengths
-            if self.knows == "kind" and kind.adapt is None:
-                raise InputError(
-                    f"defense {self.defense!r} has no rule by which an attacker could estimate its "
-                    "strength; use knows=nothing or knows=all, or name a jleak.defenses.Kind"
-                )
-
-    def _complete(self, kind: str, factory) -> None:
-        """Checks the arguments' names and fills in the defaults."""
-        args = catalog.checked(kind, getattr(self, kind), factory, getattr(self, f"{kind}_args"))
-        try:
-            args = json.loads(json.dumps(args, allow_nan=False))  # tuples become lists, as JSON has them
-        except (TypeError, ValueError) as error:
+        if kind is not None and self.knows == "kind" and kind.adapt is None:
             raise InputError(
-                f"{kind} {getattr(self, kind)!r} takes names, numbers, truth values and lists of these, "
-                f"got {args}: {error}"
-            ) from error
-        self._set(f"{kind}_args", dict(sorted(args.items())))
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+                f"defense {self.defense!r} has no rule by which an attacker could estimate its "
+                "strength; use knows=nothing or knows=all, or name a jleak.defenses.Kind"
+            )
 
     @property
     def case_id(self) -> str:
         """Twelve hex digits of the SHA-256 of all settings: another setting is another case."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return content_hash(self)
 
     def to_json(self) -> dict[str, Any]:
         """The case as JSON-ready names and numbers."""
@@ -118,5 +81,4 @@ class Case:
     @staticmethod
     def from_json(fields: dict[str, Any]) -> "Case":
         """The case of these fields; other keys (a record's results) are left aside."""
-        known = {f.name for f in dataclasses.fields(Case)}
-        return Case(**{key: value for key, value in fields.items() if key in known})
+        return case_of(Case, fields)

@@ -2,7 +2,7 @@
 
 import itertools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -81,6 +81,7 @@ def _listed(value: Any) -> Any:
 
 
 SOME = (Field(min_length=1), BeforeValidator(_listed))
+Config = TypeVar("Config", bound=BaseModel)
 Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 
 
@@ -128,11 +129,16 @@ def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig
     jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, clients, dataset, \
 defenses, draw, known_labels, knows, lanes, loss_fn, models, restarts, seeds, victims
     """
+    return validated(AuditConfig, settings, path)
+
+
+def validated(kind: type[Config], settings: dict[str, Any], path: Path | None = None) -> Config:
+    """The configuration of that kind which `settings` describe; see `config_of`."""
     source = "settings" if path is None else str(path)
     try:
-        return AuditConfig.model_validate({**(read_yaml(path) if path else {}), **settings})
+        return kind.model_validate({**(read_yaml(path) if path else {}), **settings})
     except ValidationError as error:
-        raise InputError("\n".join(f"{source}: {_said(e)}" for e in error.errors())) from error
+        raise InputError("\n".join(f"{source}: {_said(e, kind)}" for e in error.errors())) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -154,11 +160,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
-def _said(error: Any) -> str:
+def _said(error: Any, kind: type[BaseModel]) -> str:
     """One line of pydantic's: where, what, and what is known."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = Spec if len(error["loc"]) > 1 else AuditConfig
+        known = Spec if len(error["loc"]) > 1 else kind
         return f"{where}: unknown key; known: {', '.join(sorted(known.model_fields))}"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from jleak import data
 from jleak.audit import store
 from jleak.audit.case import Case
 from jleak.audit.parts import attack_of, client_of, floats_of, model_of
+from jleak.audit.settings import AnyCase, Setting
 from jleak.audit.store import Record
-from jleak.audit.trial import Programs, trial
+from jleak.audit.trial import Programs, Tell, trial
 from jleak.data import Images
 from jleak.types import View
 
@@ -25,13 +27,13 @@ class Progress(NamedTuple):
       total: cases in all.
       part: how much of the case under way is finished, 0 to 1.
       case: the case under way, or the one just finished (part 0).
-      loss: median of its attackers' losses.
+      loss: median of its attackers' losses; NaN where there are none.
     """
 
     done: int
     total: int
     part: float
-    case: Case
+    case: Setting
     loss: float
 
 
@@ -69,16 +71,43 @@ def run(
     Raises:
       InputError: a full disk; the finished cases are kept.
     """
+    cache = Programs()
+    return each(
+        cases,
+        lambda case, tell: trial(case, images[case.dataset], cache, tell),
+        keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
+        finished=finished,
+        report=report,
+    )
+
+
+def each(
+    cases: Sequence[AnyCase],
+    one: Callable[[AnyCase, Tell], tuple[Record, Mapping[str, np.ndarray]]],
+    *,
+    keep: Callable[[Mapping[str, Record], Record, Mapping[str, np.ndarray]], None],
+    finished: Mapping[str, Record],
+    report: Callable[[Progress], None],
+) -> list[Record]:
+    """What `run` does, for cases of any kind.
+
+    Args:
+      cases: what to run.
+      one: `(case, tell) -> (record, images)`.
+      keep: `(records so far, record, images)`, called as soon as a case is finished.
+      finished: the records that there are already, by case.
+      report: called between pieces of work.
+    """
     todo = [case for case in cases if case.case_id not in finished]
-    records, cache = dict(finished), Programs()
+    records = dict(finished)
     for i, case in enumerate(todo):
         done = len(cases) - len(todo) + i
 
         def tell(part: float, loss: float, case=case, done=done) -> None:
             report(Progress(done, len(cases), part, case, loss))
 
-        record, arrays = trial(case, images[case.dataset], cache, tell)
-        store.add_record(path, records, record, arrays)
+        record, arrays = one(case, tell)
+        keep(records, record, arrays)
         records[case.case_id] = record
         report(Progress(done + 1, len(cases), 0.0, case, math.nan))
     return [records[case.case_id] for case in cases]

@@ -4,6 +4,7 @@ from typing import Any
 
 from jleak import catalog, clients
 from jleak.audit.case import Case
+from jleak.audit.settings import Setting
 from jleak.defenses.kind import unimitated
 from jleak.types import Attack, Client, Defense, Model, Threat, View
 
@@ -22,7 +23,7 @@ def split(args: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
     return static, floats
 
 
-def floats_of(case: Case) -> Floats:
+def floats_of(case: Setting) -> Floats:
     """The traced settings of a case, by what they belong to.
 
     >>> floats_of(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
@@ -54,7 +55,7 @@ def known_floats(case: Case) -> Floats:
     return floats if case.knows == "all" and imitates(case) else floats | {"defense": {}}
 
 
-def model_of(case: Case, shape: tuple[int, int, int], classes: int) -> Model:
+def model_of(case: Setting, shape: tuple[int, int, int], classes: int) -> Model:
     """The case's model for images of `shape`.
 
     >>> model_of(Case(attack="dlg"), (8, 8, 1), 10).head
@@ -64,14 +65,14 @@ def model_of(case: Case, shape: tuple[int, int, int], classes: int) -> Model:
     return catalog.find("model", case.model, catalog.MODELS)(shape, classes, **static, **floats)
 
 
-def client_of(case: Case, model: Model, floats: Floats) -> Client:
+def client_of(case: Setting, model: Model, floats: Floats) -> Client:
     """The case's client without its defense."""
     factory = catalog.find("client", case.client, catalog.CLIENTS)
     loss = catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)
     return factory(model, loss, **split(case.client_args)[0], **floats["client"])
 
 
-def defense_of(case: Case, floats: Floats) -> Defense:
+def defense_of(case: Setting, floats: Floats) -> Defense:
     """The case's defense at these strengths."""
     if case.defense == "none":
         return clients.chain()
@@ -90,15 +91,28 @@ def belief_of(case: Case, view: View, floats: Floats) -> Defense:
     return (kind.belief or kind.defense)(**static, **floats["defense"])
 
 
-def attack_of(case: Case, model: Model, view: View, floats: Floats) -> Attack:
-    """The case's attack, as it follows from the view and from what the attacker knows."""
-    client = belief_of(case, view, floats)(client_of(case, model, floats))
-    threat = Threat(
+def threat_of(case: Setting, client: Client, model: Model, batch: int, floats: Floats) -> Threat:
+    """What the attacker knows that is no array.
+
+    Args:
+      case: the settings.
+      client: the client in which the attacker believes.
+      model: the model under attack.
+      batch: how many images the attacker believes the client to hold.
+      floats: the traced settings that it knows.
+    """
+    return Threat(
         client=client,
         model=model,
-        batch=case.batch,
+        batch=batch,
         local_steps=case.client_args.get("steps", 1) * case.client_args.get("epochs", 1),
         lr=floats["client"].get("lr", 0.0),
     )
+
+
+def attack_of(case: Case, model: Model, view: View, floats: Floats) -> Attack:
+    """The case's attack, as it follows from the view and from what the attacker knows."""
+    client = belief_of(case, view, floats)(client_of(case, model, floats))
     factory = catalog.find("attack", case.attack, catalog.ATTACKS)
+    threat = threat_of(case, client, model, case.batch, floats)
     return factory(threat, **split(case.attack_args)[0], **floats["attack"])

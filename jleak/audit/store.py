@@ -3,7 +3,7 @@
     runs/NAME/
       audit.json          the settings
       records.jsonl       one line a finished case: its settings and its numbers
-      images/CASE.npz     truth, reconstruction and snapshots of a case
+      images/CASE.npz     truth, reconstruction and snapshots of a case that has images
       figures/, report.html    made from the above by `jleak report`
 
 Every file is written aside and renamed, so a reader sees the old one or the new one, never a half.
@@ -27,11 +27,16 @@ from jleak.check import InputError
 Record = dict[str, Any]
 
 
-def finished(path: Path, *, resume: bool) -> dict[str, Record]:
+def finished(path: Path, *, resume: bool, kind: str = "audit") -> dict[str, Record]:
     """The records that a run's directory holds, by case; none where it is still to be made. Writes nothing.
 
+    Args:
+      path: the directory.
+      resume: whether to go on with what it holds.
+      kind: what is to go on: `audit` or `labels`.
+
     Raises:
-      InputError: it exists and `resume` is off, it is no run, or a record is damaged.
+      InputError: it exists and `resume` is off, it is no run or one of another kind, or a record is damaged.
     """
     if not path.exists():
         return {}
@@ -41,7 +46,23 @@ def finished(path: Path, *, resume: bool) -> dict[str, Record]:
         )
     if path.is_dir() and not any(path.iterdir()):
         return {}
-    return {record["case_id"]: record for record in read_records(path)}
+    records = read_records(path)
+    for record in records:
+        if kind_of(record) != kind:
+            raise InputError(
+                f"{path} holds a run of `jleak {kind_of(record)}`, not of `jleak {kind}`; "
+                "name another directory with --out"
+            )
+    return {record["case_id"]: record for record in records}
+
+
+def kind_of(record: Record) -> str:
+    """The kind of run that a record (or the settings of a run) is of; the first runs did not say it.
+
+    >>> kind_of({"kind": "labels"}), kind_of({})
+    ('labels', 'audit')
+    """
+    return record.get("kind", "audit")
 
 
 def make(path: Path, settings: Mapping[str, Any]) -> None:
@@ -52,7 +73,7 @@ def make(path: Path, settings: Mapping[str, Any]) -> None:
     """
     new = not path.exists()
     try:
-        (path / "images").mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         write_aside(path / "audit.json", (as_json(settings, indent=2) + "\n").encode())
     except OSError as error:
         if new:
@@ -124,7 +145,7 @@ def read_images(path: Path, case_id: str) -> dict[str, np.ndarray]:
 def add_record(
     path: Path, records: Mapping[str, Record], record: Record, images: Mapping[str, np.ndarray]
 ) -> None:
-    """Adds a finished case: its images first, then the records with it, so that a record's images exist.
+    """Adds a finished case: its images, if any, then the records with it, so that a record's images exist.
 
     Raises:
       InputError: the disk is full or the directory cannot be written; what was there stays as it was.
@@ -133,7 +154,9 @@ def add_record(
     np.savez_compressed(buffer, **images)
     lines = [as_json(r) for r in (*records.values(), record)]
     try:
-        write_aside(path / "images" / f"{record['case_id']}.npz", buffer.getvalue())
+        if images:
+            (path / "images").mkdir(exist_ok=True)
+            write_aside(path / "images" / f"{record['case_id']}.npz", buffer.getvalue())
         write_aside(path / "records.jsonl", "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
         raise InputError(

@@ -6,7 +6,7 @@ from inspect import signature
 from jleak import check
 from jleak.check import InputError
 from jleak.data.digits import digits
-from jleak.data.draw import HOW, draw, victims
+from jleak.data.draw import HOW, draw, picks, victims
 from jleak.data.folder import folder
 from jleak.data.images import Images, from_arrays, pixels
 from jleak.data.npz import npz
@@ -22,6 +22,7 @@ __all__ = [
     "from_arrays",
     "load",
     "npz",
+    "picks",
     "pixels",
     "tfds",
     "victims",

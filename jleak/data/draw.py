@@ -11,12 +11,15 @@ from jleak.data.images import Images, pixels
 from jleak.tree import stream
 from jleak.types import Batch, Key
 
-HOW = ("balanced", "distinct", "one_class", "random")
+HOW = ("balanced", "distinct", "non_iid", "one_class", "random", "uniform")
 """The ways of drawing a batch; see `draw`."""
+
+REPLACED = ("non_iid", "uniform")
+"""Those that draw labels first, then images with replacement."""
 
 
 def draw(key: Key, images: Images, n: int, how: str = "random") -> Batch:
-    """One victim's batch: `n` different images, x (n, h, w, c) float32 in [0, 1], y (n,) int32.
+    """One victim's batch of `n` images, x (n, h, w, c) float32 in [0, 1], y (n,) int32.
 
     Args:
       key: the same key draws the same batch on any machine.
@@ -24,7 +27,10 @@ def draw(key: Key, images: Images, n: int, how: str = "random") -> Batch:
       n: how many images.
       how: `random`: any, without replacement. `balanced`: the counts of the classes differ by at most
         one; which classes get one more is random. `one_class`: all of one class, random among
-        those with `n` images. `distinct`: `n` different labels. Only classes that have images count.
+        those with `n` images. `distinct`: `n` different labels. In these four all images differ; the other
+        two draw labels first, then an image of each, with replacement. `uniform`: every label uniform over
+        the classes. `non_iid`: half of the labels one class, a quarter another, both random, the rest
+        uniform (Wainakh et al., PoPETs 2022). Only classes that have images count.
 
     Raises:
       InputError: `how` is unknown, or `n` is not in 1 to what the data set can give under `how`.
@@ -46,7 +52,7 @@ def victims(key: Key, images: Images, count: int, n: int, how: str = "random") -
 
     Victim i draws with `fold_in(key, i)` after the victims before it, so asking for more victims
     leaves the first ones as they were. No image goes to two victims as long as unused images can
-    fill a batch under `how`; after that the least used ones go first.
+    fill a batch under `how`; after that the least used ones go first. With replacement, nobody looks.
 
     Raises:
       InputError: as `draw`, or `count` is not a whole number >= 1.
@@ -54,6 +60,20 @@ def victims(key: Key, images: Images, count: int, n: int, how: str = "random") -
     >>> from jleak.data.digits import digits
     >>> victims(jax.random.key(0), digits(), 5, 4).x.shape
     (5, 4, 8, 8, 1)
+    """
+    return _batch(images, picks(key, images, count, n, how))
+
+
+def picks(key: Key, images: Images, count: int, n: int, how: str = "random") -> Int[np.ndarray, "count n"]:
+    """Where in the data set the images of `victims` are: for batches that are put together later.
+
+    Raises:
+      InputError: as `victims`.
+
+    >>> from jleak.data.digits import digits
+    >>> found, batches = (f(jax.random.key(0), digits(), 5, 4) for f in (picks, victims))
+    >>> bool((digits().labels[found] == batches.y).all())
+    True
     """
     check.whole("count", count)
     kinds = _kinds(images, n, how)
@@ -63,7 +83,7 @@ def victims(key: Key, images: Images, count: int, n: int, how: str = "random") -
         row = _chosen(jax.random.fold_in(key, i), kinds, uses, n, how)
         uses[row] += 1
         rows.append(row)
-    return _batch(images, np.stack(rows))
+    return np.stack(rows)
 
 
 def _batch(images: Images, chosen: Int[np.ndarray, "*shape"]) -> Batch:
@@ -76,7 +96,7 @@ def _kinds(images: Images, n: int, how: str) -> Int[np.ndarray, " size"]:
     check.whole("n", n)
     _, kinds = np.unique(images.labels, return_inverse=True)
     counts = np.bincount(kinds)
-    most = _most(counts, how)
+    most = n if how in REPLACED else _most(counts, how)
     if n > most:
         sizes = f"{len(counts)} classes of {counts.min()} to {counts.max()}"
         remedy = "a larger data set" if how == "random" else "another way of drawing, such as how='random'"
@@ -100,6 +120,8 @@ def _most(counts: Int[np.ndarray, " classes"], how: str) -> int:
 
 def _chosen(key: Key, kinds: np.ndarray, uses: np.ndarray, n: int, how: str) -> Int[np.ndarray, " n"]:
     """Positions of the `n` images of one victim, in random order, the least used ones first."""
+    if how in REPLACED:
+        return _replaced(key, kinds, n, how)
     order = np.lexsort((_bits(stream(key, "order"), len(kinds)), uses))  # by uses, then at random
     if how == "random":
         return order[:n]
@@ -109,6 +131,19 @@ def _chosen(key: Key, kinds: np.ndarray, uses: np.ndarray, n: int, how: str) -> 
     ordered = kinds[order]
     places = [np.flatnonzero(ordered == k)[: quota[k]] for k in np.flatnonzero(quota)]
     return order[np.sort(np.concatenate(places))]
+
+
+def _replaced(key: Key, kinds: np.ndarray, n: int, how: str) -> Int[np.ndarray, " n"]:
+    """Positions of `n` images: labels first, then an image of each label, with replacement."""
+    counts = np.bincount(kinds)
+    labels = _bits(stream(key, "labels"), n) % len(counts)
+    if how == "non_iid":
+        shuffled = np.argsort(_bits(stream(key, "classes"), len(counts)), kind="stable")
+        labels[: n // 2], labels[n // 2 : n // 2 + n // 4] = shuffled[0], shuffled[-1]
+        labels = labels[np.argsort(_bits(stream(key, "order"), n), kind="stable")]
+    within = _bits(stream(key, "images"), n) % counts[labels]
+    first = np.cumsum(counts) - counts
+    return np.argsort(kinds, kind="stable")[first[labels] + within]
 
 
 def _quota(key: Key, counts: np.ndarray, n: int, how: str) -> Int[np.ndarray, " classes"]:

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jleak.check import one_of
+from jleak.labels.auxiliary import auxiliary
 from jleak.labels.counting import apportion
 from jleak.labels.dummies import DUMMIES, dummies, response
-from jleak.labels.head import Head, head, row_sums, softmax_loss
-from jleak.labels.llg import by_class
-from jleak.types import Batch, LabelAttack, Threat, View
+from jleak.labels.head import Head, checked, head, row_sums, softmax_loss
+from jleak.types import LabelAttack, Threat, View
 
 AUXILIARY = "auxiliary"
 
@@ -49,8 +49,7 @@ def counts(threat: Threat, *, pbar: str = "flat") -> LabelAttack:
         ):  # nothing to learn from images
             return jnp.full(n, 1 / n), jnp.ones(())
         if pbar == AUXILIARY:
-            by_class(threat, view)  # checks that every class is there
-            x = view.prior.x if isinstance(view.prior, Batch) else None
+            x = auxiliary(threat, view).x
         else:
             x = dummies(threat, "natural" if pbar == "flat" else pbar, 64)
         seen = response(threat.model, view, x)
@@ -59,7 +58,7 @@ def counts(threat: Threat, *, pbar: str = "flat") -> LabelAttack:
 
     def infer(key, view, known):
         p, s = known
-        db = bias_gradient(head(threat.model, view.update), s)
+        db = bias_gradient(checked(threat.model, view.update), s)
         return apportion((threat.batch / steps) * (steps * p - db), threat.batch)
 
     return LabelAttack(infer, calibrate)

@@ -28,7 +28,7 @@ from jleak.check import number, one_of, whole
 from jleak.labels.counting import apportion
 from jleak.labels.counts import bias_gradient
 from jleak.labels.dummies import DUMMIES, dummies, response
-from jleak.labels.head import Head, head, softmax_loss
+from jleak.labels.head import Head, checked, head, softmax_loss
 from jleak.types import LabelAttack, Threat, View
 
 MOMENTS = 16
@@ -89,7 +89,7 @@ def demix(threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "na
 
     def infer(key, view, known):
         layer = head(threat.model, view.params["params"])
-        seen = scaled(head(threat.model, view.update), threat.local_steps, known)
+        seen = scaled(checked(threat.model, view.update), threat.local_steps, known)
         shares = iterate(seen, layer, known, threat, steps)
         return apportion(threat.batch * shares, threat.batch)
 

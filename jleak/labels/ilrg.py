@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jleak.check import InputError
 from jleak.labels.counting import apportion
-from jleak.labels.head import head, softmax_loss
+from jleak.labels.head import checked, head, softmax_loss
 from jleak.types import LabelAttack, Threat
 
 LARGEST = 1e4
@@ -40,7 +40,7 @@ def ilrg(threat: Threat) -> LabelAttack:
     total = threat.batch
 
     def infer(key, view, known):
-        update, layer = head(threat.model, view.update), head(threat.model, view.params["params"])
+        update, layer = checked(threat.model, view.update), head(threat.model, view.params["params"])
         if update.bias is None:
             raise InputError(
                 "ilrg needs the gradient of the classifier's bias; use demix or llg_star without one"

@@ -14,16 +14,15 @@ g without a threshold, so that the slightest noise adds false labels. The exact 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from jleak.check import InputError, one_of
+from jleak.check import one_of
+from jleak.labels.auxiliary import by_class
 from jleak.labels.counting import greedy
 from jleak.labels.dummies import DUMMIES, dummies, response
-from jleak.labels.head import head, row_sums, softmax_loss
-from jleak.types import Batch, Counts, Key, LabelAttack, Threat, View
+from jleak.labels.head import checked, row_sums, softmax_loss
+from jleak.types import Counts, Key, LabelAttack, Threat, View
 
 
 class Impact(NamedTuple):
@@ -79,6 +78,7 @@ def llg(threat: Threat, *, exact: bool = True) -> LabelAttack:
     Raises:
       InputError: the loss is not softmax cross entropy.
 
+    >>> import jax
     >>> from jleak.models import mlp
     >>> update = {"head": {"kernel": jnp.array([[-1.0, -1.0, 2.0], [-1.0, -1.0, 2.0]])}}
     >>> attack = llg(Threat(client=None, model=mlp((2, 2, 1), 3, hidden=2), batch=4))
@@ -89,7 +89,7 @@ def llg(threat: Threat, *, exact: bool = True) -> LabelAttack:
     n, total = threat.classes, threat.batch
 
     def infer(key, view, known):
-        g = row_sums(head(threat.model, view.update))
+        g = row_sums(checked(threat.model, view.update))
         negative = jnp.where(g < 0, g, 0.0).sum()
         if not exact:
             return published(g, Impact((1 + 1 / n) * negative / total, jnp.zeros(n)), total)
@@ -116,9 +116,11 @@ def llg_star(threat: Threat, *, dummy: str = "uniform", exact: bool = True) -> L
       InputError: unknown dummy, a loss that is not softmax cross entropy; at calibration, a model without
         `features`.
 
+    >>> import jax
     >>> from jleak.clients import fedsgd
     >>> from jleak.losses import cross_entropy
     >>> from jleak.models import mlp
+    >>> from jleak.types import Batch
     >>> model = mlp((4, 4, 1), 3, hidden=16)
     >>> params = model.init(jax.random.key(0))
     >>> batch = Batch(jax.random.uniform(jax.random.key(1), (5, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2]))
@@ -152,9 +154,11 @@ def llg_plus(threat: Threat, *, exact: bool = True) -> LabelAttack:
       InputError: a loss that is not softmax cross entropy; at calibration, auxiliary data absent or lacking a
         class, a model without `features`.
 
+    >>> import jax
     >>> from jleak.clients import fedsgd
     >>> from jleak.losses import cross_entropy
     >>> from jleak.models import mlp
+    >>> from jleak.types import Batch
     >>> model = mlp((4, 4, 1), 3, hidden=16)
     >>> params = model.init(jax.random.key(0))
     >>> x = jax.random.uniform(jax.random.key(1), (8, 4, 4, 1))
@@ -177,7 +181,7 @@ def rule(threat: Threat, exact: bool, most: int | None) -> Callable[[Key, View, 
     """The inference common to LLG* and LLG+; `most` as in `published`."""
 
     def infer(key, view, found):
-        g = row_sums(head(threat.model, view.update))
+        g = row_sums(checked(threat.model, view.update))
         return calibrated(g, found, threat.batch) if exact else published(g, found, threat.batch, most=most)
 
     return infer
@@ -201,25 +205,3 @@ def impact_of(
         return Impact(-s.mean() * steps / threat.batch, offset * steps)
     probe = (jnp.diagonal(own) - s).mean() * steps / threat.batch  # of one step's batch, N / I labels
     return Impact((1 + 1 / n) * probe / steps, offset)
-
-
-def by_class(threat: Threat, view: View) -> tuple[Float[Array, "classes classes"], Float[Array, " classes"]]:
-    """Class means of p_j S and of S over the auxiliary batch in `view.prior`.
-
-    Raises:
-      InputError: there is none, or it lacks a class (where its labels are known when this is traced).
-    """
-    if not isinstance(view.prior, Batch):
-        raise InputError(
-            "this attack needs auxiliary data: give View(prior=Batch(x, y)), images of every class"
-        )
-    x, y = view.prior
-    member = jax.nn.one_hot(y, threat.classes)
-    if not isinstance(y, jax.core.Tracer):
-        missing = sorted(set(range(threat.classes)) - set(np.asarray(y).tolist()))
-        if missing:
-            raise InputError(f"auxiliary data lack images of the classes {missing}; add some or use llg_star")
-    seen = response(threat.model, view, x)
-    s = seen.features.sum(1)
-    weights = member / member.sum(0).clip(1)
-    return weights.T @ (seen.p * s[:, None]), weights.T @ s

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from jleak.check import InputError
 from jleak.labels.counting import counts_of, sampled
-from jleak.labels.head import head, row_sums
+from jleak.labels.head import checked, row_sums
 from jleak.types import LabelAttack, Threat
 
 
@@ -33,7 +33,7 @@ def idlg(threat: Threat) -> LabelAttack:
         )
 
     def infer(key, view, known):
-        least = jnp.argmin(row_sums(head(threat.model, view.update)))
+        least = jnp.argmin(row_sums(checked(threat.model, view.update)))
         return counts_of(least[None], threat.classes)
 
     return LabelAttack(infer)
@@ -63,7 +63,7 @@ def yin(threat: Threat) -> LabelAttack:
         )
 
     def infer(key, view, known):
-        least = head(threat.model, view.update).kernel.min(1)
+        least = checked(threat.model, view.update).kernel.min(1)
         return counts_of(jnp.argsort(least)[: threat.batch], threat.classes)
 
     return LabelAttack(infer)
@@ -87,7 +87,7 @@ def bias_sign(threat: Threat) -> LabelAttack:
     """
 
     def infer(key, view, known):
-        layer = head(threat.model, view.update)
+        layer = checked(threat.model, view.update)
         signs = row_sums(layer) if layer.bias is None else layer.bias
         rank = jnp.argsort(jnp.argsort(signs))
         return ((signs < 0) & (rank < threat.batch)).astype(jnp.int32)

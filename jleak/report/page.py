@@ -13,22 +13,29 @@ from jleak.report.rows import MARGIN, RECOVERED, Row, by_model, counted
 
 def html(rows: Sequence[Row], pictures: Sequence[Picture], made: dict[str, Any]) -> str:
     """The page of these rows and pictures; `made` is the run's `audit.json`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jleak.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.globals |= {"middle": middle, "quartiles": quartiles, "counted": counted}
-    return environment.get_template("report.html").render(
+    return rendered(
+        "report.html",
+        pictures,
+        made,
         groups=by_model(rows),
         worst=[worst(group) for _, group in by_model(rows)],
-        pictures=[(p, base64.b64encode(p.path.read_bytes()).decode()) for p in pictures],
-        made=made,
         first=rows[0].records[0],
         datasets=" and ".join(dict.fromkeys(row.setting["dataset"] for row in rows)),
         batches=sorted({row.setting["batch"] for row in rows}),
         recovered=RECOVERED,
         margin=MARGIN,
     )
+
+
+def rendered(template: str, pictures: Sequence[Picture], made: dict[str, Any], **what: Any) -> str:
+    """A template of this package with these pictures and settings of the run, and whatever else it shows."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jleak.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.globals |= {"middle": middle, "quartiles": quartiles, "counted": counted}
+    embedded = [(p, base64.b64encode(p.path.read_bytes()).decode()) for p in pictures]
+    return environment.get_template(template).render(pictures=embedded, made=made, **what)
 
 
 def worst(group: Sequence[Row]) -> list[Row]:

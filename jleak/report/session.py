@@ -4,7 +4,7 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jleak.audit import cache as compilation
 from jleak.audit import store
-from jleak.audit.case import Case
-from jleak.audit.config import cases, config_of
 from jleak.audit.driver import Progress as Stand
-from jleak.audit.driver import prepared, run
+from jleak.audit.settings import Setting
 from jleak.check import InputError
 from jleak.report import console as tables
-from jleak.report import figures, page
-from jleak.report.rows import rows
+from jleak.report.kinds import KINDS
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 
 
-def audit(
+def start(
+    name: str,
     settings: dict[str, Any],
     *,
     config: Path | None,
@@ -35,9 +33,10 @@ def audit(
     cache: Path | str | None,
     clock: float,
 ) -> None:
-    """Runs an audit in the terminal: progress, table, records, pictures, report.
+    """Runs an audit, of images or of labels, in the terminal: progress, table, records, pictures, report.
 
     Args:
+      name: the kind of run, of `KINDS`.
       settings: what the flags say; over those of `config`.
       config: a YAML file, or None.
       out: the run's directory.
@@ -48,24 +47,19 @@ def audit(
     Raises:
       InputError: bad input; nothing was lost.
     """
-    screen = terminal()
-    plan = cases(config_of(settings, config))
-    finished = store.finished(out, resume=resume)
+    screen, kind = terminal(), KINDS[name]
+    plan = kind.plan(settings, config)
+    finished = store.finished(out, resume=resume, kind=name)
     where, uses = caching(cache)  # before the first compilation, or JAX does not look again
-    images = prepared([case for case in plan if case.case_id not in finished])
+    images = kind.prepared([case for case in plan if case.case_id not in finished])
     command = shlex.join(["jleak", *sys.argv[1:]])
-    store.make(out, {"command": command, "cases": [case.to_json() for case in plan]})
+    store.make(out, {"kind": name, "command": command, "cases": [case.to_json() for case in plan]})
     if finished:
         say(screen, before(plan, finished))
     try:
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=screen,
-        ) as bars:
-            records = run(plan, out, images, finished=finished, report=shown(bars, len(plan)))
+        with progress(screen) as bars:
+            listen = shown(bars, len(plan), kind.line)
+            records = kind.run(plan, out, images, finished=finished, report=listen)
         attacked = time.perf_counter() - clock
         present(screen, out, records)
     except KeyboardInterrupt:
@@ -79,15 +73,26 @@ def audit(
     )
 
 
+def progress(screen: Console) -> Progress:
+    """The bar of a run."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=screen,
+    )
+
+
 def caching(cache: Path | str | None) -> tuple[Path | None, compilation.Uses]:
-    """The compilation cache as asked for (see `audit`): where it is, and a count of its uses."""
+    """The compilation cache as asked for (see `start`): where it is, and a count of its uses."""
     if cache is None:
         compilation.disable()
         return None, compilation.Uses()
     return compilation.enable(None if cache == "default" else Path(cache))
 
 
-def before(plan: Sequence[Case], finished: Mapping[str, Any]) -> str:
+def before(plan: Sequence[Setting], finished: Mapping[str, Any]) -> str:
     """What a resumed run has already."""
     kept = sum(case.case_id in finished for case in plan)
     apart = len(finished) - kept
@@ -124,20 +129,22 @@ def report(path: Path) -> None:
     """
     records = store.read_records(path)
     if not records:
-        command = str(store.read_settings(path).get("command", "jleak audit"))
+        made = store.read_settings(path)
+        command = str(made.get("command", f"jleak {store.kind_of(made)}"))
         raise InputError(f"{path} holds no finished case; go on with: {again(path, command)}")
     present(terminal(), path, records)
 
 
 def present(screen: Console, path: Path, records: list[dict[str, Any]]) -> None:
     """The table on the screen; pictures and page on the disk."""
-    found = rows(records)
-    for table in tables.tables(found, screen.width):
+    kind = KINDS[store.kind_of(records[0])]
+    found = kind.rows(records)
+    for table in kind.tables(found, screen.width):
         screen.print(table)
     made = store.read_settings(path)
     try:
-        pictures = figures.draw(found, path)
-        store.write_aside(path / "report.html", page.html(found, pictures, made).encode())
+        pictures = kind.draw(found, path)
+        store.write_aside(path / "report.html", kind.html(found, pictures, made).encode())
     except OSError as error:
         raise InputError(
             f"pictures and report cannot be written: {error}; the records are kept. Make room, then: "
@@ -154,14 +161,13 @@ def say(screen: Console, text: str) -> None:
     screen.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def shown(bars: Progress, total: int):
+def shown(bars: Progress, total: int, line: Callable[[Any], str]):
     """A listener of the driver that moves a bar; one line a case where there is no terminal."""
     task = bars.add_task("attacking", total=total)
     seen = set()
 
     def listen(stand: Stand) -> None:
-        case = stand.case
-        text = f"{case.model} {case.defense:8} {case.attack:10} seed {case.seed}"
+        text = line(stand.case)
         bars.update(task, completed=stand.done, description=f"{text} {100 * stand.part:3.0f} %")
         if not bars.console.is_terminal and stand.done not in seen and stand.part == 0:
             seen.add(stand.done)

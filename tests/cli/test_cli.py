@@ -19,7 +19,9 @@ HEAVY = ("jax", "flax", "optax", "sklearn", "matplotlib", "numpy")
 DEFENSES = ("none", "gaussian sigma=0.01", "clip bound=1", "prune fraction=0.9")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["audit", "--help"], ["list", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["audit", "--help"], ["labels", "--help"], ["list", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys, jleak.cli\n"
@@ -34,7 +36,7 @@ def test_help_imports_nothing_heavy(arguments):
 def test_help_names_every_command(command):
     done = command("--help")
     assert done.code == 0
-    for name in ("audit", "list", "report"):
+    for name in ("audit", "labels", "list", "report"):
         assert re.search(rf"^│ {name} +\w", done.out, re.MULTILINE)
     flags = command("audit", "--help").out
     for flag in ("--config", "--knows", "--resume", "--no-cache", "--out", "--seed", "--known-labels"):
@@ -50,7 +52,8 @@ def test_list_as_json_is_stable(command):
     done = command("list", "--json")
     found = json.loads(done.out)
     assert list(found) == [
-        "attacks", "labels", "defenses", "metrics", "measures", "models", "datasets", "optimizers", "priors",
+        "attacks", "labels", "clients", "defenses", "metrics", "measures", "models", "datasets", "optimizers",
+        "priors",
     ]  # fmt: skip
     assert found == catalog.names()
     assert all(names == sorted(names) for names in found.values())

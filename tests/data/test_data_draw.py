@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jleak.check import InputError
-from jleak.data import HOW, digits, draw, from_arrays, victims
+from jleak.data import HOW, digits, draw, from_arrays, picks, victims
+from jleak.data.draw import REPLACED
 
 KEY = jax.random.key(0)
 LABELS = np.repeat([0, 1, 2, 4], [20, 12, 8, 5])  # class 3 has no images
@@ -41,8 +42,10 @@ def test_stored_floats_are_drawn_unchanged():
 PINNED = {
     "balanced": [11, 34, 20, 44],
     "distinct": [11, 34, 20, 44],
+    "non_iid": [19, 21, 5, 36],
     "one_class": [11, 9, 14, 18],
     "random": [11, 34, 20, 9],
+    "uniform": [31, 21, 33, 24],
 }
 
 
@@ -137,12 +140,55 @@ def test_victims_follow_draw_and_do_not_depend_on_their_number(how):
     np.testing.assert_array_equal(few.x[0], draw(jax.random.fold_in(KEY, 0), TINY, 4, how).x)
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", sorted({*HOW} - {*REPLACED}))
 def test_victims_reuse_images_once_all_are_used(how):
     batch = victims(KEY, TINY, 40, 4, how)
     for row, y in zip(positions(batch), np.asarray(batch.y), strict=True):
         assert len(set(row)) == 4
         assert len(set(y)) == {"distinct": 4, "balanced": 4, "one_class": 1}.get(how, len(set(y)))
+
+
+def labels_of(count, n, how):
+    """The labels of that many victims' batches."""
+    return LABELS[picks(KEY, TINY, count, n, how)]
+
+
+def test_uniform_labels_whatever_the_sizes_of_the_classes():
+    y = labels_of(40, 25, "uniform")
+    counts = np.bincount(y.ravel(), minlength=5)[[0, 1, 2, 4]]
+    assert ((counts - 250) ** 2 / 250).sum() < 21.1  # 3 degrees of freedom, p = 1e-4
+    assert len({tuple(np.bincount(row, minlength=5)) for row in y}) > 20
+
+
+def test_uniform_images_within_a_class_with_replacement():
+    drawn = picks(KEY, TINY, 1, 4000, "uniform")[0]
+    for label, size in {0: 20, 1: 12, 2: 8, 4: 5}.items():
+        counts = np.bincount(drawn[LABELS[drawn] == label], minlength=45)[label == LABELS]
+        assert len(counts) == size and counts.min() > 0
+        assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 3 * size + 20
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 21, 64])
+def test_non_iid_has_a_half_and_a_quarter(n):
+    y = labels_of(30, n, "non_iid")
+    counts = np.sort([np.bincount(row, minlength=5) for row in y])[:, ::-1]
+    assert (counts[:, 0] >= n // 2).all()
+    assert (counts[:, :2].sum(1) >= n // 2 + n // 4).all()
+
+
+def test_non_iid_classes_and_their_places_are_random():
+    y = labels_of(40, 64, "non_iid")
+    first = [int(np.bincount(row).argmax()) for row in y]
+    second = [int(np.bincount(row, minlength=5).argsort()[-2]) for row in y]
+    assert set(first) == set(second) == {0, 1, 2, 4}
+    assert all(np.any(np.diff(row[:32])) for row in y)  # the half is not at the front
+    rest = np.array([np.bincount(row, minlength=5) for row in y]).sum(0) / y.size
+    assert rest[3] == 0 and rest[[0, 1, 2, 4]].min() > 0.1
+
+
+def test_batches_with_replacement_may_be_larger_than_the_data():
+    for how in REPLACED:
+        assert draw(KEY, TINY, 100, how).x.shape == (100, 2, 2, 1)
 
 
 def refuse(n, how, *parts):

@@ -1,0 +1,129 @@
+"""Runs label cases one after the other, in memory or keeping each in a run's directory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from jleak import data
+from jleak.audit import store
+from jleak.audit.driver import Progress, each
+from jleak.audit.labels.case import LabelCase
+from jleak.audit.labels.pools import Pools, Sets, auxiliary, pools
+from jleak.audit.labels.programs import attack_of, classifier
+from jleak.audit.labels.trial import ATTACKED, BUILT, DRAWN, Memory, of, trial
+from jleak.audit.parts import client_of, defense_of, floats_of, model_of
+from jleak.audit.store import Record
+from jleak.data import Images
+from jleak.types import Batch, LabelAttack, Model, View
+
+
+def measure(
+    cases: Sequence[LabelCase], *, report: Callable[[Progress], None] = lambda progress: None
+) -> list[Record]:
+    """The records of the cases, in their order, in memory alone.
+
+    Raises:
+      InputError: as `prepared`.
+
+    >>> (record,) = measure([LabelCase(attack="random", model="mlp", batch=4, models=3)])
+    >>> len(record["success"]), record["found"]
+    (3, [4, 4, 4])
+    """
+    return driven(cases, prepared(cases), lambda *_: None, {}, report)
+
+
+def run(
+    cases: Sequence[LabelCase],
+    path: Path,
+    sets: Sets,
+    *,
+    finished: Mapping[str, Record],
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> list[Record]:
+    """Runs the cases that are not `finished`, and returns the records of all; as `audit.driver.run`.
+
+    Args:
+      cases: what to run.
+      path: the run's directory, made by `store.make`.
+      sets: the data sets of the cases to run, from `prepared`.
+      finished: the records that it holds already, by case.
+      report: called between pieces of work.
+
+    Raises:
+      InputError: a full disk; the finished cases are kept.
+    """
+
+    def keep(records, record, images):
+        store.add_record(path, records, record, images)
+
+    return driven(cases, sets, keep, finished, report)
+
+
+def driven(cases, sets, keep, finished, report) -> list[Record]:
+    """The records of all cases, each kept by `keep` as soon as it is finished."""
+    memory = Memory()
+    return each(
+        cases,
+        lambda case, tell: trial(case, sets, memory, tell),
+        keep=keep,
+        finished=finished,
+        report=report,
+    )
+
+
+def prepared(cases: Sequence[LabelCase]) -> Sets:
+    """The data sets of the cases, by name, once it is sure that every case can run on its own.
+
+    Raises:
+      InputError: a data set that cannot be read, or a case that does not fit it.
+    """
+    names = dict.fromkeys(name for case in cases for name in (case.dataset, case.public) if name)
+    sets = {name: data.load(name) for name in names}
+    memory, traced = Memory(), set()
+    for case in cases:
+        sides = memory.last("sides", of(case, *DRAWN), lambda case=case: pools(case, sets))
+        settings = of(case, *(name for name in case.to_json() if name not in (*ATTACKED, "train_steps")))
+        memory.last("clients", settings, lambda case=case, sides=sides: clients_fit(case, sides))
+        model = model_of(case, sides.public.shape, sides.public.classes)
+        attack = attack_of(case, model, floats_of(case))  # refuses batches that it cannot serve
+        settings = of(case, *DRAWN, *BUILT, "client", "client_args", "auxiliary", "attack", "attack_args")
+        if settings not in traced:
+            attack_fits(case, model, attack, sides.public)
+            traced.add(settings)
+    return sets
+
+
+def clients_fit(case: LabelCase, sides: Pools) -> None:
+    """Checks, without computing anything, that a case's data, model, client and defense go together.
+
+    Raises:
+      InputError: they do not.
+    """
+    model = model_of(case, sides.private.shape, sides.private.classes)
+    key, floats = jax.random.key(0), floats_of(case)
+    data.picks(key, sides.private, 1, case.batch, case.draw)
+    batch = Batch(
+        jax.ShapeDtypeStruct((case.batch, *model.shape), jnp.float32),
+        jax.ShapeDtypeStruct((case.batch,), jnp.int32),
+    )
+    client = defense_of(case, floats)(client_of(case, model, floats))
+    jax.eval_shape(client, key, jax.eval_shape(model.init, key), batch)
+
+
+def attack_fits(case: LabelCase, model: Model, attack: LabelAttack, images: Images) -> None:
+    """Checks, without computing anything, that the attack can serve the model, with its auxiliary data.
+
+    Raises:
+      InputError: it cannot.
+    """
+    picks = auxiliary(case, images, 1)[0]
+    prior = Batch(jnp.zeros((len(picks), *images.shape)), jnp.asarray(images.labels[picks], jnp.int32))
+
+    def infer(key, params):
+        known = attack.calibrate(View(params, None, prior=prior))
+        return attack.infer(key, View(params, classifier(model, params["params"]), prior=prior), known)
+
+    key = jax.random.key(0)
+    jax.eval_shape(infer, key, jax.eval_shape(model.init, key))

@@ -1,0 +1,79 @@
+"""The kinds of runs: how each is planned, run and shown."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jleak.audit import config, driver
+from jleak.audit.case import Case
+from jleak.audit.labels import config as label_config
+from jleak.audit.labels import driver as label_driver
+from jleak.audit.labels.case import LabelCase
+from jleak.report import console, figures, page, rows
+from jleak.report.labels import console as label_console
+from jleak.report.labels import figures as label_figures
+from jleak.report.labels import page as label_page
+from jleak.report.labels import rows as label_rows
+
+
+class Kind(NamedTuple):
+    """What a command does, part by part.
+
+    Attributes:
+      plan: `(settings, YAML file or None) -> cases`.
+      prepared: `cases -> data sets`, once it is sure that all can run.
+      run: `(cases, path, data sets, *, finished, report) -> records`.
+      line: a case in a line of progress.
+      rows: `records -> rows`, what the following three show.
+      tables: `(rows, width of the screen) -> tables`.
+      draw: `(rows, path) -> pictures`.
+      html: `(rows, pictures, settings of the run) -> page`.
+    """
+
+    plan: Callable
+    prepared: Callable
+    run: Callable
+    line: Callable
+    rows: Callable
+    tables: Callable
+    draw: Callable
+    html: Callable
+
+
+def audit_line(case: Case) -> str:
+    """A case of an audit in a line.
+
+    >>> audit_line(Case(attack="dlg"))
+    'lenet none     dlg        seed 0'
+    """
+    return f"{case.model} {case.defense:8} {case.attack:10} seed {case.seed}"
+
+
+def labels_line(case: LabelCase) -> str:
+    """A case of label leakage in a line.
+
+    >>> labels_line(LabelCase(attack="llg", batch=8, train_steps=500))
+    'lenet, 500 steps, none, uniform, batch   8: llg       '
+    """
+    trained = f", {case.train_steps} steps" if case.train_steps else ""
+    return f"{case.model}{trained}, {case.defense}, {case.draw}, batch {case.batch:3}: {case.attack:10}"
+
+
+def _audit(settings: dict[str, Any], path) -> list[Case]:
+    return config.cases(config.config_of(settings, path))
+
+
+def _labels(settings: dict[str, Any], path) -> list[LabelCase]:
+    return label_config.cases(label_config.labels_config_of(settings, path))
+
+
+KINDS = {
+    "audit": Kind(
+        _audit, driver.prepared, driver.run, audit_line,
+        rows.rows, console.tables, figures.draw, page.html,
+    ),
+    "labels": Kind(
+        _labels, label_driver.prepared, label_driver.run, labels_line,
+        label_rows.blocks, label_console.tables, label_figures.draw, label_page.html,
+    ),
+}  # fmt: skip
+"""Kind of run -> its parts."""

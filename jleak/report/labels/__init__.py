@@ -1,0 +1,1 @@
+"""What a run of `jleak labels` shows: tables, pictures and page."""
