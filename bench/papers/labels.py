@@ -1,184 +1,151 @@
-"""Label attacks: success by data set, initialisation, batch size, draw, noise and training.
+"""Label attacks: success by data set, initialisation, batch size, draw, defense, training, local steps.
 
-The sampling unit is the model: each row is so many models with one victim each. Rates are
-|predicted and true counts in common| / predicted, in percent, with the half width of the 95 % interval
-over models. `published` names the rules as their authors state them, the rest is jleak's default.
-Data: the npz files of a folder (default ../shared/data), see its README.
+The sampling unit is the model: each row is so many independent models with one victim each, the same victims
+for every attack. A cell is [mean, half width of the 95 % interval (Student) over models], in percent, of
+|predicted and true labels in common| / |predicted|. `exact=false` names the rules as published. Data: the npz
+files of a folder (default ../shared/data, see its README); auxiliary data: 20 images a class, disjoint
+from the victims'. One result file a part.
 
-    python bench/papers/labels.py [--data FOLDER] [--models 100] [--sizes 8,128]
+    python bench/papers/labels.py PART... [--data FOLDER] [--models 100] [--seed 0]
 """
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from common import save
 
-from jleak import data, labels
-from jleak.clients import fedsgd
-from jleak.defenses import gaussian
-from jleak.losses import cross_entropy
-from jleak.models import lenet
-from jleak.types import Batch, Threat, View
+from jleak.audit import cache
+from jleak.audit.config import Spec, parse_spec
+from jleak.audit.labels.case import LabelCase
+from jleak.audit.labels.driver import measure
+from jleak.report.labels.rows import by_model, interval
 
 SETS = {
     "cifar10": ("cifar10_test", "cifar10_train20k"),
-    "cifar100": ("cifar100_test1k", "cifar100_test1k"),
+    "cifar100": ("cifar100_test1k", ""),
     "mnist": ("mnist_test", "mnist_train"),
-    "faces": ("lfw_faces32", "lfw_faces32"),
+    "faces": ("lfw_faces32", ""),
 }
-"""name -> (victims' images, auxiliary and training images). Where they are one file, halves are used."""
+"""name -> (victims' images, the server's). Where there is no second file, the first is cut into halves."""
 
-AUXILIARY = 20
-"""Auxiliary images a class for LLG+ and `counts(pbar="auxiliary")`."""
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+FEW = ("random", "llg:exact=false", "llg_star", "llg_plus:exact=false", "llg_plus", "demix")
+ALL = (*FEW, "llg", "llg_star:exact=false", "counts:pbar=natural", "counts:pbar=auxiliary", "ilrg")
+DRAWS = {"IID": "uniform", "non-IID": "non_iid"}
 
 
-def methods(threat):
-    """What is compared, by name."""
+def spec(kind, text):
+    """The fields of a case for a name with arguments."""
+    found = Spec.model_validate(parse_spec(text))
+    return {kind: found.name, f"{kind}_args": found.args}
+
+
+def setting(given, name, draw="uniform", model="lenet:init=zhu", **more):
+    """The fields that all attacks of a row share."""
+    victims, public = (f"npz:{given.data / file}.npz" if file else "" for file in SETS[name])
     return {
-        "random": labels.random(threat),
-        "llg published": labels.llg(threat, exact=False),
-        "llg": labels.llg(threat),
-        "llg_star published": labels.llg_star(threat, exact=False),
-        "llg_star": labels.llg_star(threat),
-        "llg_plus published": labels.llg_plus(threat, exact=False),
-        "llg_plus": labels.llg_plus(threat),
-        "counts natural": labels.counts(threat, pbar="natural"),
-        "counts auxiliary": labels.counts(threat, pbar="auxiliary"),
-        "ilrg": labels.ilrg(threat),
-        "demix": labels.demix(threat),
-    }
+        "dataset": victims, "public": public, "draw": draw, "models": given.models, "seed": given.seed,
+        **spec("model", model), **more,
+    }  # fmt: skip
 
 
-def loaded(folder, name):
-    """(victims' images, auxiliary images) of a data set, disjoint."""
-    victims, other = (data.npz(folder / f"{file}.npz") for file in SETS[name])
-    if SETS[name][0] == SETS[name][1]:
-        half = np.arange(victims.size) % 2 == 0
-        return (victims._replace(x=victims.x[m], labels=victims.labels[m]) for m in (half, ~half))
-    return victims, other
-
-
-def drawn(rng, images, n, iid):
-    """A batch: labels uniform, or half of one class, a quarter of another and the rest uniform (LLG)."""
-    y = rng.integers(0, images.classes, n)
-    if not iid:
-        a, b = rng.choice(images.classes, 2, replace=False)
-        y[: n // 2], y[n // 2 : n // 2 + n // 4] = a, b
-    picks = [rng.choice(np.flatnonzero(images.labels == c)) for c in y]
-    return data.pixels(images.x[picks]), y
-
-
-def auxiliary(rng, images):
-    """A few images of every class."""
-    picks = [rng.choice(np.flatnonzero(images.labels == c), AUXILIARY) for c in range(images.classes)]
-    picks = np.concatenate(picks)
-    return Batch(jnp.asarray(data.pixels(images.x[picks])), jnp.asarray(images.labels[picks]))
-
-
-def attacked(model, n):
-    """One model's program: `(params, x, y, prior, sigma, key) -> counts by method`."""
-    threat = Threat(client=None, model=model, batch=n, loss=cross_entropy)
-    found = methods(threat)
-    client = fedsgd(model, cross_entropy)
-
-    @jax.jit
-    def program(params, x, y, prior, sigma, key):
-        update = gaussian(sigma=sigma)(client)(key, params, Batch(x, y))
-        view = View(params, update, None, prior)
-        return {name: attack(key, view) for name, attack in found.items()}
-
-    return program
-
-
-def rates(program, weights, images, other, n, iid, sigma=0.0, seed=0):
-    """Success of every method in percent: [mean, half width of the 95 % interval] over models."""
-    rng = np.random.default_rng(seed)
-    prior = auxiliary(rng, other)
-    hits = {}
-    for i, params in enumerate(weights):
-        x, y = drawn(rng, images, n, iid)
-        out = program(params, jnp.asarray(x), jnp.asarray(y), prior, sigma, jax.random.key(i))
-        true = np.bincount(y, minlength=images.classes)
-        for name, counts in out.items():
-            counts = np.asarray(counts)
-            hits.setdefault(name, []).append(100 * np.minimum(counts, true).sum() / max(counts.sum(), 1))
-    return {
-        name: [round(float(np.mean(h)), 1), round(float(1.96 * np.std(h, ddof=1) / len(h) ** 0.5), 1)]
-        for name, h in hits.items()
-    }
-
-
-def trained(model, params, images, steps, seed, lr=0.1, n=8):
-    """The parameters after so many steps of SGD on batches of `n` (LLG's training)."""
-    client, rng = fedsgd(model, cross_entropy), np.random.default_rng(seed)
-    x, y = jnp.asarray(images.x), jnp.asarray(images.labels)
-
-    @jax.jit
-    def run(params, picks):
-        def step(params, pick):
-            g = client(None, params, Batch(x[pick] / 255.0, y[pick]))
-            return {"params": jax.tree.map(lambda w, g: w - lr * g, params["params"], g)}, None
-
-        return jax.lax.scan(step, params, picks)[0]
-
-    return run(params, jnp.asarray(rng.integers(0, len(y), (steps, n))))
-
-
-def main(folder, models, sizes):
-    """All tables."""
-    results = {"models": models, "auxiliary_images_per_class": AUXILIARY, "untrained": {}, "noise": {}}
-    for name in SETS:
-        images, other = loaded(folder, name)
-        for init in ("zhu", "lecun"):
-            model = lenet(images.shape, images.classes, init=init)
-            weights = [model.init(jax.random.key(s)) for s in range(models)]
-            for n in sizes:
-                program = attacked(model, n)
-                for draw in ("iid", "non-iid"):
-                    row = f"{name}, {init}, {draw}, B={n}"
-                    results["untrained"][row] = rates(program, weights, images, other, n, draw == "iid")
-                    print(row, results["untrained"][row], flush=True)
-                if n == 8 and name.startswith("cifar"):
-                    for sigma in (0.01, 0.1, 1.0):
-                        row = f"{name}, {init}, iid, B=8, sigma={sigma}"
-                        results["noise"][row] = rates(program, weights, images, other, n, True, sigma)
-                        print(row, results["noise"][row], flush=True)
-    results["training"] = training(folder)
-    save("labels", results)
-
-
-def training(folder, seeds=10, victims=10, stages=(0, 1000, 3000, 10_000), first=0):
-    """CIFAR-10, U(-.5, .5), after so many steps: `seeds` models with `victims` victims each."""
-    images, other = loaded(folder, "cifar10")
-    model, found = lenet(images.shape, images.classes), {}
-    for steps in stages:
-        weights = [
-            trained(model, model.init(jax.random.key(s)), other, steps, s)
-            for s in range(first, first + seeds)
-        ]
-        for n in (8, 128):
-            program = attacked(model, n)
-            for draw in ("iid", "non-iid"):
-                row = f"{steps} steps, {draw}, B={n}"
-                found[row] = rates(program, weights * victims, images, other, n, draw == "iid", seed=first)
-                print(row, found[row], flush=True)
+def table(rows, attacks=FEW):
+    """{row: {attack: [mean, half width]}} of these settings, printed as they come."""
+    found = {}
+    for row, fields in rows.items():
+        clock = time.perf_counter()
+        named = attacks if fields["batch"] in (8, 128) else [a for a in attacks if a in FEW]
+        records = measure([LabelCase(**fields, **spec("attack", attack)) for attack in named])
+        found[row] = {
+            a: [round(100 * v, 1) for v in interval(by_model(r))] for a, r in zip(named, records, strict=True)
+        }
+        accuracy = records[0]["accuracy"]
+        found[row] |= {"imbalance": records[0]["imbalance"][0]}
+        found[row] |= {} if accuracy is None else {"accuracy": round(100 * accuracy, 1)}
+        print(f"{row} ({time.perf_counter() - clock:.0f} s): {found[row]}", flush=True)
     return found
+
+
+def untrained(given):
+    """Data sets x initialisations x draws x batch sizes; the published rules beside the repaired ones."""
+    rows = {}
+    for name in SETS:
+        for init in ("zhu", "lecun"):
+            sizes = SIZES if name.startswith("cifar") else (1, 8, 32, 128)
+            for n in sizes:
+                for draw, how in DRAWS.items():
+                    rows[f"{name}, {init}, {draw}, B={n}"] = setting(
+                        given, name, how, f"lenet:init={init}", batch=n
+                    )
+    return table(rows, ALL)
+
+
+def models(given):
+    """The other models of the catalog, CIFAR-10."""
+    named = ("mlp", "mlp:activation_fn=relu", "convnet:width=16", "lenet:init=torch")
+    return table(
+        {f"{m}, IID, B={n}": setting(given, "cifar10", model=m, batch=n) for m in named for n in (8, 128)}
+    )
+
+
+def defended(given):
+    """Noise, pruning, clipping and DP-SGD-like noise, B = 8, IID."""
+    named = [f"gaussian:sigma={s}" for s in (0.01, 0.1, 1.0)]
+    named += [f"prune:fraction={f}" for f in (0.2, 0.4, 0.6, 0.8, 0.9, 0.99)]
+    named += ["clip:bound=1.0", "laplace:scale=0.1"]
+    rows = {}
+    for name in ("cifar10", "cifar100"):
+        for init in ("zhu", "lecun"):
+            for defense in named:
+                rows[f"{name}, {init}, {defense}"] = setting(
+                    given, name, model=f"lenet:init={init}", batch=8, **spec("defense", defense)
+                )
+    return table(rows, (*FEW, "llg_star:exact=false"))
+
+
+def training(given, stages=tuple(range(0, 10_001, 500))):
+    """CIFAR-10, U(-.5, .5), every 500 steps of SGD with batches of 8 at rate 0.1, to 10,000."""
+    rows = {}
+    for steps in stages:
+        for n in (8, 128):
+            for draw, how in DRAWS.items():
+                if n == 8 or steps in (0, 1000, 3000, 10_000):
+                    rows[f"{steps} steps, {draw}, B={n}"] = setting(
+                        given, "cifar10", how, batch=n, train_steps=steps
+                    )
+    return table(rows, (*FEW, "counts:pbar=auxiliary"))
+
+
+def local(given):
+    """FedAvg: local steps and rates, mini-batches of 8, CIFAR-10."""
+    rows = {}
+    for init in ("zhu", "lecun"):
+        for draw, how in DRAWS.items():
+            for steps, lr in ((10, 0.001), (10, 0.01), (10, 0.1), (100, 0.001)):
+                rows[f"{init}, {draw}, {steps} steps, lr={lr}"] = setting(
+                    given, "cifar10", how, f"lenet:init={init}", batch=8 * steps,
+                    **spec("client", f"fedavg:steps={steps},lr={lr}"),
+                )  # fmt: skip
+    return table(
+        rows, ("random", "llg:exact=false", "llg_star:exact=false", "llg_plus:exact=false", "demix", "trace")
+    )
+
+
+PARTS = {part.__name__: part for part in (untrained, models, defended, training, local)}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
     parser.add_argument("--models", type=int, default=100)
-    parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[8, 128])
-    parser.add_argument("--fresh", action="store_true", help="only 10,000 steps, on models not seen before")
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if given.fresh:
-        save("labels-fresh", training(given.data, stages=(10_000,), first=1000))
-    else:
-        main(given.data, given.models, given.sizes)
+    cache.enable()
+    for part in given.parts:
+        found = {"models": given.models, "seed": given.seed, "rows": PARTS[part](given)}
+        save(f"labels-{part}" + (f"-seed{given.seed}" if given.seed else ""), found)
