@@ -27,6 +27,7 @@ app = typer.Typer(
 NAMED = "Repeat for several. Arguments as NAME:argument=value,argument=value."
 KNOWING = "What the attacker knows of the defense: nothing, kind, all. Repeat for several."
 DRAWING = "How batches are drawn: random, balanced, distinct, one_class, uniform, non_iid."
+BELIEVING = "What the attacker takes the batch size for: known (the true one), unknown, or a number."
 SEVERAL = "Repeat for several."
 PUBLIC = "Data set of the server's own images; else half of --dataset."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
@@ -81,9 +82,7 @@ def labels(
     attack: Annotated[list[str] | None, typer.Option(help=f"Label attack. {NAMED}")] = None,
     batch: Annotated[list[int] | None, typer.Option(help=f"Images in a client's batch. {SEVERAL}")] = None,
     draw: Annotated[list[str] | None, typer.Option(help=f"{DRAWING} {SEVERAL}")] = None,
-    assumed_batch: Annotated[
-        list[int] | None, typer.Option(help="The attacker's belief of it; 0: true.")
-    ] = None,
+    assumed_batch: Annotated[list[str] | None, typer.Option(help=f"{BELIEVING} {SEVERAL}")] = None,
     auxiliary: Annotated[int | None, typer.Option(help="The server's images a class.")] = None,
     loss_fn: Annotated[str | None, typer.Option(help="The client's loss: cross_entropy, mse, bce.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,

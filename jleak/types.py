@@ -133,7 +133,8 @@ class LabelAttack:
     same for every victim: calibrate once, infer thousands of times. Calling it does both.
 
     Attributes:
-      infer: `(key, view, known) -> counts`; of the update it reads the classifier's layer alone.
+      infer: `(key, view, known) -> counts`; of the update it reads the classifier's layer alone, unless
+        the threat has local steps.
       calibrate: `view -> known`; reads the view's parameters and prior, never its update.
     """
 

@@ -3,8 +3,8 @@
 The sampling unit is the model: each row is so many independent models with one victim each, the same victims
 for every attack. A cell is [mean, half width of the 95 % interval (Student) over models], in percent, of
 |predicted and true labels in common| / |predicted|. `exact=false` names the rules as published. Data: the npz
-files of a folder (default ../shared/data, see its README); auxiliary data: 20 images a class, disjoint
-from the victims'. One result file a part.
+files of a folder (default ../shared/data, see its README); auxiliary data: 20 images a class
+(CIFAR-100: 5), disjoint from the victims'. One result file a part.
 
     python bench/papers/labels.py PART... [--data FOLDER] [--models 100] [--seed 0]
 """
@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import save
 
-from jleak.audit import cache
+from jleak.audit import cache, store
 from jleak.audit.config import Spec, parse_spec
 from jleak.audit.labels.case import LabelCase
-from jleak.audit.labels.driver import measure
+from jleak.audit.labels.driver import prepared, run
 from jleak.report.labels.rows import by_model, interval
 
 SETS = {
@@ -49,25 +49,40 @@ def setting(given, name, draw="uniform", model="lenet:init=zhu", **more):
     victims, public = (f"npz:{given.data / file}.npz" if file else "" for file in SETS[name])
     return {
         "dataset": victims, "public": public, "draw": draw, "models": given.models, "seed": given.seed,
+        "auxiliary": 5 if name == "cifar100" else 20,
         **spec("model", model), **more,
     }  # fmt: skip
 
 
-def table(rows, attacks=FEW):
-    """{row: {attack: [mean, half width]}} of these settings, printed as they come."""
+def table(given, rows, attacks=FEW):
+    """{row: {attack: [mean, half width]}} of these settings, kept case by case under `given.runs`."""
+    plan = {
+        (row, a): LabelCase(**fields, **spec("attack", a))
+        for row, fields in rows.items()
+        for a in attacks
+        if fields["batch"] in (8, 128) or a in FEW or a not in ALL
+    }
+    cases, path = list(plan.values()), given.runs / "-".join(["labels", given.part, str(given.seed)])
+    finished = store.finished(path, kind="labels", resume=given.resume)
+    sets = prepared(cases)
+    store.make(path, {"kind": "labels", "command": " ".join(sys.argv), "cases": [c.to_json() for c in cases]})
+    records = run(cases, path, sets, finished=finished, report=told)
     found = {}
-    for row, fields in rows.items():
-        clock = time.perf_counter()
-        named = attacks if fields["batch"] in (8, 128) else [a for a in attacks if a in FEW]
-        records = measure([LabelCase(**fields, **spec("attack", attack)) for attack in named])
-        found[row] = {
-            a: [round(100 * v, 1) for v in interval(by_model(r))] for a, r in zip(named, records, strict=True)
-        }
-        accuracy = records[0]["accuracy"]
-        found[row] |= {"imbalance": records[0]["imbalance"][0]}
-        found[row] |= {} if accuracy is None else {"accuracy": round(100 * accuracy, 1)}
-        print(f"{row} ({time.perf_counter() - clock:.0f} s): {found[row]}", flush=True)
+    for (row, attack), record in zip(plan, records, strict=True):
+        cells = found.setdefault(row, {"imbalance": record["imbalance"][0]})
+        cells[attack] = [round(100 * v, 1) for v in interval(by_model(record))]
+        if record["accuracy"] is not None:
+            cells["accuracy"] = round(100 * record["accuracy"], 1)
     return found
+
+
+def told(progress):
+    """A line a finished case."""
+    if not progress.part:
+        case = progress.case
+        print(
+            f"{progress.done}/{progress.total} {case.attack} B={case.batch} {time.strftime('%X')}", flush=True
+        )
 
 
 def untrained(given):
@@ -75,13 +90,13 @@ def untrained(given):
     rows = {}
     for name in SETS:
         for init in ("zhu", "lecun"):
-            sizes = SIZES if name.startswith("cifar") else (1, 8, 32, 128)
+            sizes = SIZES if name == "cifar10" else (1, 8, 32, 128)
             for n in sizes:
                 for draw, how in DRAWS.items():
                     rows[f"{name}, {init}, {draw}, B={n}"] = setting(
                         given, name, how, f"lenet:init={init}", batch=n
                     )
-    return table(rows, ALL)
+    return table(given, rows, ALL)
 
 
 def models(given):
@@ -104,7 +119,7 @@ def defended(given):
                 rows[f"{name}, {init}, {defense}"] = setting(
                     given, name, model=f"lenet:init={init}", batch=8, **spec("defense", defense)
                 )
-    return table(rows, (*FEW, "llg_star:exact=false"))
+    return table(given, rows, (*FEW, "llg_star:exact=false"))
 
 
 def training(given, stages=tuple(range(0, 10_001, 500))):
@@ -117,7 +132,7 @@ def training(given, stages=tuple(range(0, 10_001, 500))):
                     rows[f"{steps} steps, {draw}, B={n}"] = setting(
                         given, "cifar10", how, batch=n, train_steps=steps
                     )
-    return table(rows, (*FEW, "counts:pbar=auxiliary"))
+    return table(given, rows, (*FEW, "counts:pbar=auxiliary"))
 
 
 def local(given):
@@ -131,7 +146,8 @@ def local(given):
                     **spec("client", f"fedavg:steps={steps},lr={lr}"),
                 )  # fmt: skip
     return table(
-        rows, ("random", "llg:exact=false", "llg_star:exact=false", "llg_plus:exact=false", "demix", "trace")
+        rows,
+        ("random", "llg:exact=false", "llg_star:exact=false", "llg_plus:exact=false", "demix", "trajectory"),
     )
 
 
@@ -144,8 +160,11 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where records are kept")
+    parser.add_argument("--resume", action="store_true", help="go on with what --runs holds")
     given = parser.parse_args()
     cache.enable()
     for part in given.parts:
+        given.part = part
         found = {"models": given.models, "seed": given.seed, "rows": PARTS[part](given)}
         save(f"labels-{part}" + (f"-seed{given.seed}" if given.seed else ""), found)

@@ -91,6 +91,11 @@ def belief_of(case: Case, view: View, floats: Floats) -> Defense:
     return (kind.belief or kind.defense)(**static, **floats["defense"])
 
 
+def local_steps(case: Setting) -> int:
+    """Gradient steps behind an update: the client's `steps` x `epochs`, where it has such arguments."""
+    return case.client_args.get("steps", 1) * case.client_args.get("epochs", 1)
+
+
 def threat_of(case: Setting, client: Client, model: Model, batch: int, floats: Floats) -> Threat:
     """What the attacker knows that is no array.
 
@@ -105,7 +110,7 @@ def threat_of(case: Setting, client: Client, model: Model, batch: int, floats: F
         client=client,
         model=model,
         batch=batch,
-        local_steps=case.client_args.get("steps", 1) * case.client_args.get("epochs", 1),
+        local_steps=local_steps(case),
         lr=floats["client"].get("lr", 0.0),
     )
 

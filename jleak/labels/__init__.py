@@ -14,6 +14,7 @@ from jleak.labels.llg import llg, llg_plus, llg_star
 from jleak.labels.simple import bias_sign, idlg, random, yin
 from jleak.labels.size import Size, batch_size, unknown
 from jleak.labels.step import LABELS, label_step
+from jleak.labels.trajectory import trajectory
 
 __all__ = [
     "LABELS",
@@ -35,6 +36,7 @@ __all__ = [
     "llg_star",
     "masked",
     "random",
+    "trajectory",
     "unknown",
     "yin",
 ]

@@ -29,7 +29,8 @@ def idlg(threat: Threat) -> LabelAttack:
     if threat.batch != 1:
         raise InputError(
             f"idlg recovers the label of a single image, got batch={threat.batch}; "
-            "use batch=1, another label attack such as labels=demix, labels=joint, or --known-labels"
+            "use batch=1 or another label attack, such as demix "
+            "(an image attack: labels=demix, labels=joint or --known-labels)"
         )
 
     def infer(key, view, known):
@@ -59,7 +60,7 @@ def yin(threat: Threat) -> LabelAttack:
     if threat.batch > threat.classes:
         raise InputError(
             f"yin finds each class once, got batch={threat.batch} > classes={threat.classes}; "
-            "use another label attack, such as labels=demix"
+            "use another label attack, such as demix"
         )
 
     def infer(key, view, known):

@@ -19,6 +19,16 @@ SIGNIFICANT = 0.01
 """A fit of less chance than this is believed."""
 
 
+MOST = 256
+"""The largest batch size that is considered unless told otherwise."""
+
+RESOLUTION = 10_007
+"""How many images a label attack reckons with in place of an unknown number: a prime (see `unknown`)."""
+
+SHARELESS = ("bias_sign", "idlg", "yin")
+"""Label attacks whose counts tell no shares: those of one image alone, or of no class twice."""
+
+
 class Size(NamedTuple):
     """What the shares tell of the batch size.
 
@@ -33,7 +43,7 @@ class Size(NamedTuple):
     chance: Float[Array, ""]
 
 
-def batch_size(shares: Float[Array, " n"], *, most: int = 256) -> Size:
+def batch_size(shares: Float[Array, " n"], *, most: int = MOST) -> Size:
     """The batch size that has these shares of the classes, if they are precise enough to tell it.
 
     Were a size B wrong, the distances of B w_c from whole numbers would be uniform in [-1/2, 1/2]. Let x be
@@ -76,14 +86,14 @@ def batch_size(shares: Float[Array, " n"], *, most: int = 256) -> Size:
     return Size(batch, error[best], chance)
 
 
-def unknown(threat: Threat, *, resolution: int = 10_007) -> Threat:
+def unknown(threat: Threat, *, resolution: int = RESOLUTION) -> Threat:
     """The threat of a server that is not told the batch size: what to make a label attack for.
 
     A label attack made for `resolution` images gives the counts that so many would have. Divided by
     `resolution` they are the shares of the classes, rounded by 1 / (2 resolution) or a little more. Let it be
     a prime number: of shares in thousandths B = 250 makes every fourth whole, and a size is found in noise.
 
-    `idlg`, `yin` and `bias_sign` give no shares. Of the others, how often `batch_size` then finds B up to the
+    Those of `SHARELESS` give no shares. Of the others, how often `batch_size` then finds B up to the
     common divisor, for B = 2, 4, 8, 16, 32 (digits, untrained LeNet and MLP of 32 units, 40 batches each):
 
         demix              95 95 95 90 97 %    75 93 100 100 70 %

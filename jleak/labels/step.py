@@ -9,6 +9,7 @@ from jleak.labels.demix import demix
 from jleak.labels.ilrg import ilrg
 from jleak.labels.llg import llg, llg_plus, llg_star
 from jleak.labels.simple import bias_sign, idlg, random, yin
+from jleak.labels.trajectory import trajectory
 from jleak.types import Key, LabelAttack, Labels, Threat, View
 
 LABELS: dict[str, Callable[..., LabelAttack]] = {
@@ -21,6 +22,7 @@ LABELS: dict[str, Callable[..., LabelAttack]] = {
     "llg_plus": llg_plus,
     "llg_star": llg_star,
     "random": random,
+    "trajectory": trajectory,
     "yin": yin,
 }
 """name -> `(threat, *, ...) -> LabelAttack`."""

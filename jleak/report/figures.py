@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # not pyplot, which would change how a notebook draws its own
 
 from jleak.audit import store
 from jleak.defenses import KNOWS
@@ -91,7 +88,8 @@ def overview(title: str, group: Sequence[Row], run: Path) -> Picture:
     defenses = list(dict.fromkeys(row.defense for row in group))
     attacks = list(dict.fromkeys(row.attack for row in group))
     knowing = list(dict.fromkeys(row.knows for row in group))
-    figure, axis = plt.subplots(figsize=(1.8 + 2.0 * len(defenses), 3.8), layout="constrained")
+    figure = Figure(figsize=(1.8 + 2.0 * len(defenses), 3.8), layout="constrained")
+    axis = figure.subplots()
     for row in group:
         place = attacks.index(row.attack) * len(knowing) + knowing.index(row.knows)
         x = defenses.index(row.defense) + 0.8 * ((place + 0.5) / (len(attacks) * len(knowing)) - 0.5)
@@ -119,7 +117,7 @@ def overview(title: str, group: Sequence[Row], run: Path) -> Picture:
     return saved(figure, run, slug("overview", title), f"What leaks: {title}", text)
 
 
-def marks(axis: plt.Axes, row: Row, x: float, color: str, marker: str, label: str) -> None:
+def marks(axis: Axes, row: Row, x: float, color: str, marker: str, label: str) -> None:
     """One row: a small mark a victim, a large one for the median."""
     y = np.minimum(values(row.records, "psnr"), TOP)
     spread = np.linspace(-0.06, 0.06, len(y)) if len(y) > 1 else np.zeros(1)
@@ -136,7 +134,7 @@ def marks(axis: plt.Axes, row: Row, x: float, color: str, marker: str, label: st
     )
 
 
-def lines(axis: plt.Axes, floor: float, left: float) -> None:
+def lines(axis: Axes, floor: float, left: float) -> None:
     """What counts as recovered, and what an image of one grey reaches."""
     for y, text, color, style in (
         (RECOVERED, "recovered", "black", "--"),
@@ -165,10 +163,9 @@ def film(title: str, group: Sequence[Row], run: Path) -> Picture:
     return saved(tiles.tiled(tiles.film(group, run)), run, slug("film", title), heading, text)
 
 
-def saved(figure: plt.Figure, run: Path, name: str, title: str, text: str) -> Picture:
-    """Writes the figure and forgets it."""
+def saved(figure: Figure, run: Path, name: str, title: str, text: str) -> Picture:
+    """Writes the figure."""
     buffer, path = io.BytesIO(), run / "figures" / f"{name}.png"
     figure.savefig(buffer, dpi=140)
-    plt.close(figure)
     store.write_aside(path, buffer.getvalue())
     return Picture(path, title, text)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from jleak.audit import store
 from jleak.report.rows import Row
@@ -74,16 +74,11 @@ def decibels(row: Row) -> dict[Place, str]:
     }
 
 
-def tiled(lines: Sequence[Line]) -> plt.Figure:
+def tiled(lines: Sequence[Line]) -> Figure:
     """The lines as a figure."""
     columns = max(len(line.images) for line in lines)
-    figure, grid = plt.subplots(
-        len(lines),
-        columns,
-        figsize=(1.05 * columns + 1.6, 1.25 * len(lines)),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(1.05 * columns + 1.6, 1.25 * len(lines)), layout="constrained")
+    grid = figure.subplots(len(lines), columns, squeeze=False)
     for axis in grid.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

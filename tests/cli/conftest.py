@@ -1,8 +1,10 @@
 """The command line, in this process and in one of its own."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,14 @@ SMALL = [
     "--model", "mlp:hidden=16", "--attack", "inverting:steps=50", "--victims", "2", "--restarts", "1",
     "--knows", "nothing", "--seed", "0",
 ]  # fmt: skip
+
+
+START = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit a deaf one
+from jleak.cli import main
+main()
+"""
 
 
 class Done(NamedTuple):
@@ -43,6 +53,39 @@ def process(environment):
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def stop(environment, tmp_path):
+    """`stop(flags, signal)`: starts a run into `run` and sends the signal when a case is finished."""
+
+    def run(flags, number):
+        started = subprocess.Popen(
+            [sys.executable, "-c", START, *flags], cwd=tmp_path, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        records = tmp_path / "run" / "records.jsonl"
+        while not records.exists() and started.poll() is None:
+            time.sleep(0.01)
+        started.send_signal(number)
+        out, err = started.communicate(timeout=60)
+        return Done(started.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def read():
+    """`read(run)`: its records, of each all but the times."""
+
+    def records(path):
+        file = path / "records.jsonl"
+        found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        for record in found:
+            record.pop("seconds"), record.pop("compile_seconds")
+        return found
+
+    return records
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """Stopped and killed audits: what was finished is kept, and going on gives what was never stopped."""
 
-import json
 import shlex
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,45 +12,10 @@ PLAN = [
     "2", "--restarts", "1", *(word for seed in SEEDS for word in ("--seed", str(seed))),
 ]  # fmt: skip
 
-START = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit a deaf one
-from jleak.cli import main
-main()
-"""
-
-
-def read(path):
-    """The records of a run, and of each all but the times."""
-    lines = (path / "records.jsonl").read_text().splitlines() if (path / "records.jsonl").exists() else []
-    records = [json.loads(line) for line in lines]
-    for record in records:
-        record.pop("seconds"), record.pop("compile_seconds")
-    return records
-
 
 def arrays(path, record):
     with np.load(path / "images" / f"{record['case_id']}.npz") as found:
         return dict(found)
-
-
-@pytest.fixture
-def stop(environment, tmp_path):
-    """`stop(flags, signal)`: starts an audit and sends the signal when a case is finished."""
-
-    def run(flags, number):
-        audit = subprocess.Popen(
-            [sys.executable, "-c", START, *flags], cwd=tmp_path, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        records = tmp_path / "run" / "records.jsonl"
-        while not records.exists() and audit.poll() is None:
-            time.sleep(0.01)
-        audit.send_signal(number)
-        out, err = audit.communicate(timeout=60)
-        return audit.returncode, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +26,7 @@ def whole(process, tmp_path_factory):
     return folder / "run"
 
 
-def test_a_killed_audit_goes_on_as_if_never_stopped(stop, process, command, whole, tmp_path):
+def test_a_killed_audit_goes_on_as_if_never_stopped(stop, read, process, command, whole, tmp_path):
     run = tmp_path / "run"
     flags = [*PLAN, "--out", str(run)]
     code, _, _ = stop(flags, signal.SIGKILL)
@@ -88,7 +49,7 @@ def test_a_killed_audit_goes_on_as_if_never_stopped(stop, process, command, whol
     assert "0 of 0 programs" in again.out
 
 
-def test_an_interrupted_audit_says_how_to_go_on(stop, process, whole, tmp_path):
+def test_an_interrupted_audit_says_how_to_go_on(stop, read, process, whole, tmp_path):
     run = tmp_path / "run"
     code, out, err = stop([*PLAN, "--out=run"], signal.SIGINT)
     before = read(run)
@@ -103,7 +64,7 @@ def test_an_interrupted_audit_says_how_to_go_on(stop, process, whole, tmp_path):
     assert read(run) == read(whole)
 
 
-def test_another_setting_is_kept_apart(command, tmp_path, small):
+def test_another_setting_is_kept_apart(read, command, tmp_path, small):
     run = tmp_path / "run"
     assert command("audit", *small, "--defense", "none", "--out", run).code == 0
     (old,) = read(run)

@@ -35,6 +35,21 @@ def test_a_run_leaves_records_a_picture_and_a_page(command, tmp_path):
     assert mixed.code == 2 and "holds a run of `jleak labels`" in mixed.err
 
 
+def test_beliefs_in_the_batch_size(command, tmp_path):
+    beliefs = ["known", "unknown", "16"]
+    flags = ["--attack", "demix", "--batch", "8", "--out", tmp_path / "run"]
+    done = command(*SMALL[:5], *flags, *(word for b in beliefs for word in ("--assumed-batch", b)))
+    assert done.code == 0, done.err
+    lines = (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    found = [r for r in map(json.loads, lines) if r["attack"] == "demix"]
+    assert [r["assumed_batch"] for r in found] == ["known", "unknown", 16]
+    assert [r["batch_estimate"] is None for r in found] == [True, False, True]
+    right, none = (sum(n == size for n in found[1]["batch_estimate"]) for size in (8, 0))
+    assert re.search(rf"^  demix .* {right} \({none}\)  $", done.out, re.MULTILINE)
+    for part in ("size known to the attacker", "size unknown to the attacker", "batch size taken for 16"):
+        assert part in " ".join(done.out.split())
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
@@ -43,6 +58,8 @@ def test_a_run_leaves_records_a_picture_and_a_page(command, tmp_path):
         (["--attack", "yin", "--batch", "16"], ["yin", "batch=16"]),
         (["--client", "fedavg:steps=3", "--batch", "4"], ["batch=4 and steps=3"]),
         (["--draw", "noniid"], ["unknown draw 'noniid'", "did you mean 'non_iid'?"]),
+        (["--assumed-batch", "unknown", "--attack", "yin"], ["yin tells no shares", "assumed_batch=unknown"]),
+        (["--assumed-batch", "many"], ["assumed_batch='many'", "write known, unknown or a number of images"]),
         (["--train-steps", "-1"], ["train_steps must be >= 0"]),
         (["--count", "0"], ["count must be >= 1, got count=0"]),
         (["--config", "none.yaml"], ["no such configuration file"]),

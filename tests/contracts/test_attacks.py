@@ -1,14 +1,13 @@
-"""What being in ATTACKS promises. A new attack gets a line in LINES."""
+"""What being in ATTACKS promises. A new attack gets a line in LINES of `attacking.py`."""
 
-import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
+import attacking
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from attacking import KEYS, LINES, RESTARTS, equal, every_attack, four, fresh, largest, margin
 
 from jleak.audit import programs
 from jleak.audit.case import Case
@@ -17,139 +16,14 @@ from jleak.defenses import clip
 from jleak.search import advance, begin, best
 from jleak.types import Threat, View
 
-RESTARTS = 4
-KEYS = jax.random.split(jax.random.key(11), RESTARTS)
-
-
-def squared(got, seen, x):
-    """DLG, algorithm 1: the sum of squared differences."""
-    return np.sum((got - seen) ** 2)
-
-
-def cosine_and_variation(got, seen, x):
-    """Inverting Gradients, equation 4, and the total variation of its code: two means of |differences|."""
-    cosine = got @ seen / np.linalg.norm(got) / np.linalg.norm(seen)
-    rows, columns = np.abs(x[:, 1:] - x[:, :-1]), np.abs(x[:, :, 1:] - x[:, :, :-1])
-    return 1 - cosine + 1e-4 * (rows.mean() + columns.mean())
-
-
-class Line(NamedTuple):
-    """One attack on the small case.
-
-    `objective(its update, the seen one, x)` is the paper's, in NumPy. After `steps` steps the best of four
-    starts has `measured` dB more than the best constant image; `asked` is what the test insists on.
-    """
-
-    objective: Callable
-    steps: int
-    measured: float
-    asked: float
-    most: int | None = None
-    """The largest batch that it takes."""
-    boxed: bool = False
-    """Whether it looks for images in [0, 1] alone."""
-
-
-LINES = {
-    "dlg": Line(squared, 30, 69, 40),
-    "idlg": Line(squared, 30, 141, 80, most=1),
-    "inverting": Line(cosine_and_variation, 100, 58, 35, boxed=True),
-}
-
-
-def largest(name):
-    return LINES[name].most if name in LINES else None
-
-
-every_attack = pytest.mark.parametrize("name", sorted(ATTACKS))
-
 
 @pytest.mark.parametrize("name", sorted({*ATTACKS, *LINES}))
 def test_every_attack_has_a_line(name):
-    assert name in LINES, f"attack {name!r} keeps no promise yet: give it a line in LINES of {__file__}"
-    assert name in ATTACKS, f"LINES of {__file__} has a line of {name!r}, which is not in the catalog"
-
-
-@pytest.fixture(scope="module")
-def victim(small):
-    return small(1)
-
-
-class Run(NamedTuple):
-    """A compiled attack `(four keys, four views)`, what it found on the small case, its tracings so far."""
-
-    recs: Any
-    attack: Callable
-    traces: list[int]
-
-
-@pytest.fixture(scope="module")
-def run(victim):
-    """`run(name)`: the attack on the small case from four keys; compiling it is what takes the time."""
-    return functools.cache(lambda name: fresh(name, victim))
-
-
-def fresh(name, victim):
-    """The attack built, traced and run anew."""
-    attack, traces = ATTACKS[name](victim.threat, steps=LINES[name].steps), []
-
-    def noted(key, view):
-        traces.append(1)
-        return attack(key, view)
-
-    compiled = jax.jit(jax.vmap(noted))
-    return Run(compiled(KEYS, four(victim.view)), compiled, traces)
-
-
-def four(view):
-    return jax.tree.map(lambda u: jnp.stack([u] * RESTARTS), view)
-
-
-def equal(a, b):
-    return all(np.array_equal(u, v) for u, v in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-
-
-def psnr(x, truth):
-    return -10 * np.log10(
-        np.mean((np.clip(np.asarray(x, np.float64), 0, 1) - np.asarray(truth, np.float64)) ** 2)
+    assert name in LINES, (
+        f"attack {name!r} keeps no promise yet: give it a line in LINES of {attacking.__file__}"
     )
-
-
-def margin(rec, victim):
-    """How many dB it is above the best constant image."""
-    truth = np.asarray(victim.batch.x)
-    return psnr(rec.x, truth) - psnr(np.full_like(truth, truth.mean()), truth)
-
-
-def sigmoid(u):
-    return 1 / (1 + np.exp(-u))
-
-
-def gradient(params, x, y):
-    """The perceptron's gradient of the mean cross entropy, by hand, in double precision, as one vector."""
-    w = jax.tree.map(lambda u: np.asarray(u, np.float64), params["params"])
-    x, n = np.asarray(x, np.float64).reshape(len(x), -1), len(x)
-    y = np.eye(10)[np.asarray(y)] if np.ndim(y) == 1 else np.asarray(y, np.float64)
-    h = sigmoid(x @ w["dense0"]["kernel"] + w["dense0"]["bias"])
-    logits = h @ w["head"]["kernel"] + w["head"]["bias"]
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    d_logits = (p / p.sum(1, keepdims=True) - y) / n
-    d_h = d_logits @ w["head"]["kernel"].T * h * (1 - h)
-    tree = {
-        "dense0": {"kernel": x.T @ d_h, "bias": d_h.sum(0)},
-        "head": {"kernel": h.T @ d_logits, "bias": d_logits.sum(0)},
-    }
-    return flat(tree)
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(np.asarray(u, np.float64)) for u in jax.tree.leaves(tree)])
-
-
-def test_the_oracle_of_the_gradient_is_the_clients(small):
-    case = small(3)
-    np.testing.assert_allclose(
-        gradient(case.params, *case.batch), flat(case.view.update), rtol=1e-4, atol=1e-7
+    assert name in ATTACKS, (
+        f"LINES of {attacking.__file__} has a line of {name!r}, which is not in the catalog"
     )
 
 
@@ -215,40 +89,6 @@ def test_evaluations_are_counted(name, run):
     searching = inspect.signature(ATTACKS[name]).parameters["optim"].default == "lbfgs"
     most = line.steps * (21 if searching else 1)
     assert np.all((line.steps <= recs.evaluations) & (recs.evaluations <= most))
-
-
-@every_attack
-@pytest.mark.parametrize("granted", [False, True], ids=["own labels", "granted labels"])
-def test_loss_is_the_papers_objective_at_what_is_returned(name, granted, small):
-    """And granted labels are taken as they are, even wrong ones."""
-    line = LINES[name]
-    case = small(line.most or 2)
-    wrong = (case.batch.y + 1) % 10
-    view = case.view._replace(labels=wrong if granted else None)
-    attack = ATTACKS[name](case.threat, steps=3, optim="adam")
-    recs = jax.jit(jax.vmap(attack, (0, None)))(KEYS, view)
-    for x, y, loss in zip(recs.x, recs.y, recs.loss, strict=True):
-        if granted:
-            np.testing.assert_array_equal(y, wrong)
-        elif y.ndim == 2:
-            np.testing.assert_allclose(y.sum(1), 1, rtol=1e-5)
-        wanted = recomputed(line, case, view, x, y)
-        assert wanted > 1e-3  # early enough for the tolerance to mean something
-        np.testing.assert_allclose(loss, wanted, rtol=1e-4)
-
-
-@every_attack
-def test_loss_is_the_objective_also_after_all_steps(name, run, victim):
-    """With the paper's optimiser, which evaluates points on the way that it does not keep."""
-    recs = run(name).recs
-    for x, y, loss in zip(recs.x, recs.y, recs.loss, strict=True):
-        np.testing.assert_allclose(
-            loss, recomputed(LINES[name], victim, victim.view, x, y), rtol=1e-2, atol=1e-6
-        )
-
-
-def recomputed(line, case, view, x, y):
-    return line.objective(gradient(case.params, x, y), flat(view.update), np.asarray(x, np.float64))
 
 
 @every_attack

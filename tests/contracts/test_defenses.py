@@ -7,16 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from defending import defended, equal, flat, near, shared, some_update
 from scipy import stats
 
 from jleak.catalog import DEFENSES
 from jleak.check import InputError
 from jleak.clients import chain
-from jleak.defenses import clip, gaussian, prune
 from jleak.tree import dot
 from jleak.types import View
 
-KEY = jax.random.key(7)
 INF, NAN = math.inf, math.nan
 
 
@@ -105,64 +104,19 @@ def test_every_defense_has_a_line(name):
     assert name in DEFENSES, f"LINES of {__file__} has a line of {name!r}, which is not in the catalog"
 
 
-@pytest.fixture(scope="module")
-def victim(small):
-    return small(3)
-
-
 def build(kind, line, args):
     return kind.defense(**line.same, **args)
 
 
-def shared(defense, victim, key=KEY):
-    """The update that the victim shares under `defense`."""
-    return defense(victim.client)(key, victim.params, victim.batch)
-
-
-def of(update):
-    """The client that has this update."""
-    return lambda key, params, batch: update
-
-
-def defended(defense, update, key=KEY):
-    return defense(of(update))(key, None, None)
-
-
-def equal(a, b):
-    """Whether two trees agree to the bit."""
-    return all(
-        np.array_equal(u, v) for u, v in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    ) and jax.tree.structure(a) == jax.tree.structure(b)
-
-
-def near(a, b, rtol=2e-6, atol=0.0):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=rtol, atol=atol), a, b)
-
-
-def flat(a):
-    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(a)])
-
-
-def some_update(seed=0, scale=1.0):
-    """An update of tensors of many sizes."""
-    shapes = {"head": {"kernel": (50, 10), "bias": (10,)}, "conv": (5, 5, 3, 8), "scalar": (), "one": (1,)}
-    leaves, structure = jax.tree.flatten(shapes, is_leaf=lambda s: isinstance(s, tuple))
-    rng = np.random.default_rng(seed)
-    return jax.tree.unflatten(
-        structure, [jnp.asarray(scale * rng.normal(size=s), jnp.float32) for s in leaves]
-    )
+@every_defense
+def test_mildest_is_the_identity(kind, line, three):
+    assert equal(shared(build(kind, line, line.mildest), three), three.view.update)
 
 
 @every_defense
-def test_mildest_is_the_identity(kind, line, victim):
-    assert equal(shared(build(kind, line, line.mildest), victim), victim.view.update)
-
-
-@every_defense
-def test_strongest_changes_every_tensor(kind, line, victim):
-    after = shared(build(kind, line, line.strongest), victim)
-    for before, changed in zip(jax.tree.leaves(victim.view.update), jax.tree.leaves(after), strict=True):
+def test_strongest_changes_every_tensor(kind, line, three):
+    after = shared(build(kind, line, line.strongest), three)
+    for before, changed in zip(jax.tree.leaves(three.view.update), jax.tree.leaves(after), strict=True):
         assert not np.array_equal(before, changed)
         assert np.isfinite(changed).all()
 
@@ -193,20 +147,20 @@ def test_a_lone_tensor_is_an_update_too(kind, line):
 
 
 @every_defense
-def test_strength_may_be_traced(kind, line, victim):
+def test_strength_may_be_traced(kind, line, three):
     strengths = line.medium[line.strength] * np.array([0.5, 1.0, 1.5], np.float32)
-    together = jax.vmap(lambda s: shared(build(kind, line, line.medium | {line.strength: s}), victim))(
+    together = jax.vmap(lambda s: shared(build(kind, line, line.medium | {line.strength: s}), three))(
         jnp.asarray(strengths)
     )
     for i, strength in enumerate(strengths.tolist()):
-        alone = shared(build(kind, line, line.medium | {line.strength: strength}), victim)
+        alone = shared(build(kind, line, line.medium | {line.strength: strength}), three)
         near(jax.tree.map(lambda u, i=i: u[i], together), alone, atol=1e-7)
     assert not np.allclose(flat(alone), flat(jax.tree.map(lambda u: u[0], together)))
 
 
 @every_defense
-def test_same_key_same_bits(kind, line, victim):
-    first, second = (shared(build(kind, line, line.medium), victim) for _ in range(2))
+def test_same_key_same_bits(kind, line, three):
+    first, second = (shared(build(kind, line, line.medium), three) for _ in range(2))
     assert equal(first, second)
 
 
@@ -234,72 +188,16 @@ def test_bad_arguments_are_refused_by_name_and_value(kind, line):
 
 
 @every_defense
-def test_imitations_are_defenses_that_keep_structure(kind, line, victim):
-    seen = shared(build(kind, line, line.medium), victim)
-    view = victim.view._replace(update=seen)
+def test_imitations_are_defenses_that_keep_structure(kind, line, three):
+    seen = shared(build(kind, line, line.medium), three)
+    view = three.view._replace(update=seen)
     imitations = [(kind.belief or kind.defense)(**line.same, **line.medium)]
     if kind.adapt is not None:
         imitations.append(kind.adapt(view, **line.same))
     for imitation in imitations:
-        guess = shared(imitation, victim)
+        guess = shared(imitation, three)
         assert jax.tree.map(jnp.shape, guess) == jax.tree.map(jnp.shape, seen)
         assert np.isfinite(flat(guess)).all()
-
-
-# What each defense guarantees.
-
-
-@pytest.mark.parametrize("scope", ["global", "tensor"])
-@pytest.mark.parametrize("bound", [1e-6, 0.1, 1.0, 1e3])
-def test_clip_bounds_the_norm_and_keeps_the_direction(scope, bound):
-    for scale in (1e-6, 1.0, 1e6):
-        update = some_update(scale=scale)
-        after = defended(clip(bound=bound, scope=scope), update)
-        groups = (
-            [(update, after)]
-            if scope == "global"
-            else zip(*map(jax.tree.leaves, (update, after)), strict=True)
-        )
-        for before, clipped in groups:
-            before, clipped = flat(before), flat(clipped)
-            length = np.linalg.norm(before)
-            assert np.linalg.norm(clipped) <= bound * (1 + 1e-6)
-            np.testing.assert_allclose(clipped, before * min(1.0, bound / length), rtol=1e-6)
-
-
-FRACTIONS = [0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0]
-
-
-@pytest.mark.parametrize("fraction", FRACTIONS)
-def test_prune_removes_the_stated_share_and_keeps_the_largest(fraction):
-    update = some_update()
-    after = defended(prune(fraction=fraction), update)
-    for before, left in zip(*map(jax.tree.leaves, (update, after)), strict=True):
-        before, left = np.ravel(before), np.ravel(left)
-        kept = left != 0
-        removed = np.sum(~kept)
-        assert math.floor(fraction * (before.size - 1)) <= removed <= math.ceil(fraction * (before.size - 1))
-        np.testing.assert_array_equal(left[kept], before[kept])
-        assert np.abs(before[kept]).min() > np.abs(before[~kept]).max(initial=0.0)
-
-
-@pytest.mark.parametrize("fraction", FRACTIONS)
-@pytest.mark.parametrize("n", [1, 2, 37, 1000])
-def test_prune_agrees_with_the_quantile_in_double_precision(fraction, n):
-    u = np.random.default_rng(n).normal(size=n).astype(np.float32)
-    magnitude = np.abs(u).astype(np.float64)
-    threshold = np.quantile(magnitude, fraction) * (1 - 1e-12)  # of a quantile that is an entry, the rounding
-    np.testing.assert_array_equal(
-        defended(prune(fraction=fraction), jnp.asarray(u)), np.where(magnitude >= threshold, u, 0)
-    )
-
-
-@pytest.mark.parametrize("value", [0.1, 0.3, 1.0, 1e-7, 123.456])
-def test_prune_keeps_entries_of_one_magnitude_together(value):
-    for n in (2, 3, 7, 33):
-        u = value * jnp.where(jnp.arange(n) % 2, 1.0, -1.0)
-        for fraction in FRACTIONS:
-            np.testing.assert_array_equal(defended(prune(fraction=fraction), u), u)
 
 
 @every_noise
@@ -326,7 +224,7 @@ def test_noise_is_independent_between_keys_tensors_and_entries(kind, line):
 
 
 @every_noise
-def test_noise_of_two_clients_of_one_defense_differs(kind, line, victim):
+def test_noise_of_two_clients_of_one_defense_differs(kind, line, three):
     defense = build(kind, line, line.medium)
     twice = chain(defense, defense)
     noise = flat(defended(twice, {"w": jnp.zeros(50_000)}))
@@ -334,71 +232,8 @@ def test_noise_of_two_clients_of_one_defense_differs(kind, line, victim):
     np.testing.assert_allclose(noise.std(), math.sqrt(2) * std, rtol=0.03)  # 2 std were the noise the same
 
 
-# What an attacker who knows of a defense believes.
-
-
-@pytest.mark.parametrize("bound", [0.01, 0.3, 10.0, INF])
-@pytest.mark.parametrize("scope", ["global", "tensor"])
-def test_who_knows_of_clipping_shares_the_true_update_on_the_true_batch(scope, bound, victim):
-    seen = shared(clip(bound=bound, scope=scope), victim)
-    imitated = shared(DEFENSES["clip"].adapt(victim.view._replace(update=seen), scope=scope), victim)
-    near(imitated, seen)
-
-
-def test_who_knows_of_clipping_clips_other_batches_to_the_bound(victim, small):
-    view = victim.view._replace(update=shared(clip(bound=0.1), victim))
-    other = small(3, seed=1)
-    assert np.linalg.norm(flat(other.view.update)) > 0.2
-    np.testing.assert_allclose(
-        np.linalg.norm(flat(shared(DEFENSES["clip"].adapt(view), other))), 0.1, rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize("scope", ["global", "tensor"])
-def test_who_sees_no_update_believes_in_no_clipping(scope, victim):
-    nothing = victim.view._replace(update=jax.tree.map(jnp.zeros_like, victim.view.update))
-    assert equal(shared(DEFENSES["clip"].adapt(nothing, scope=scope), victim), victim.view.update)
-
-
-@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 1.0])
-def test_who_knows_of_pruning_has_the_true_mask(fraction, victim, small):
-    seen = shared(prune(fraction=fraction), victim)
-    adapted = DEFENSES["prune"].adapt(victim.view._replace(update=seen))
-    assert equal(shared(adapted, victim), seen)
-    other = small(3, seed=1)
-    masked = shared(adapted, other)
-    for u, mask, plain in zip(*map(jax.tree.leaves, (masked, seen, other.view.update)), strict=True):
-        np.testing.assert_array_equal(u, np.where(mask != 0, plain, 0))
-
-
 @every_noise
-def test_who_knows_of_noise_believes_in_its_expectation(kind, line, victim):
-    view = victim.view._replace(update=shared(build(kind, line, line.medium), victim))
+def test_who_knows_of_noise_believes_in_its_expectation(kind, line, three):
+    view = three.view._replace(update=shared(build(kind, line, line.medium), three))
     for imitation in (kind.adapt(view), kind.belief(**line.medium)):
-        assert equal(shared(imitation, victim), victim.view.update)
-
-
-def test_defenses_compose_to_dp_sgd_release(victim):
-    """Clipping, then noise: what leaves is within the noise of the clipped update."""
-    clipped = shared(clip(bound=0.05), victim)
-    released = shared(chain(clip(bound=0.05), gaussian(sigma=0.01)), victim)
-    noise = flat(released) - flat(clipped)
-    assert stats.kstest(noise, stats.norm(scale=0.01).cdf).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("scope", ["global", "tensor"])
-def test_attacks_can_differentiate_through_clipping(scope, victim):
-    """The gradient with respect to the image, of a clipped update, is the finite difference's."""
-    defense = clip(bound=0.1, scope=scope)
-    weights = jax.tree.map(lambda u: jnp.cos(jnp.arange(u.size)).reshape(u.shape), victim.view.update)
-
-    @jax.jit
-    def score(x):
-        return dot(weights, shared(defense, victim._replace(batch=victim.batch._replace(x=x))))
-
-    x = victim.batch.x
-    direction = jax.random.normal(KEY, x.shape)
-    slope, step = jnp.vdot(jax.grad(score)(x), direction), 1e-2
-    difference = (score(x + step * direction) - score(x - step * direction)) / (2 * step)
-    assert abs(slope) > 1e-3
-    np.testing.assert_allclose(slope, difference, rtol=0.01)
+        assert equal(shared(imitation, three), three.view.update)

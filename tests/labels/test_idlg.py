@@ -82,7 +82,7 @@ def test_needs_no_bias(digits):
 def test_more_than_one_image_is_refused_with_remedies(n):
     threat = Threat(client=None, model=declared(("head",)), batch=n)
     with pytest.raises(
-        InputError, match=f"single image, got batch={n}; use batch=1, another label attack"
+        InputError, match=f"single image, got batch={n}; use batch=1 or another label attack, such as demix"
     ) as e:
         idlg(threat)
     assert all(remedy in str(e.value) for remedy in ("labels=demix", "labels=joint", "--known-labels"))

@@ -11,6 +11,7 @@ from jleak import models
 from jleak.check import InputError
 from jleak.clients import fedsgd
 from jleak.labels import LABELS, Size, batch_size, unknown
+from jleak.labels.size import SHARELESS
 from jleak.losses import cross_entropy
 from jleak.types import Batch, Threat, View
 
@@ -120,6 +121,15 @@ def test_the_threat_keeps_all_but_its_batch():
     assert unknown(threat(), resolution=97) == Threat(
         client=None, model=None, batch=97, local_steps=2, lr=0.1
     )
+
+
+@pytest.mark.parametrize("name", sorted({*LABELS} - {*SHARELESS}))
+def test_attacks_made_for_an_unknown_batch_tell_shares(name, small):
+    """All but those that say so: their counts sum to the resolution."""
+    case = small(3)
+    view = case.view._replace(prior=Batch(jnp.tile(case.batch.x[:1], (10, 1, 1, 1)), jnp.arange(10)))
+    counts = jax.jit(LABELS[name](unknown(case.threat)))(KEY, view)
+    assert int(counts.sum()) == unknown(case.threat).batch
 
 
 @pytest.mark.parametrize(

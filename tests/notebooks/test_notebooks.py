@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pytest
@@ -10,8 +11,44 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SHORT = {"01_first_leak": "STEPS = 300\nRESTARTS = 1"}
-"""What stands in for the cell tagged `parameters`."""
+
+
+class Short(NamedTuple):
+    """A short run of a notebook.
+
+    Attributes:
+      parameters: what stands in for the cell tagged `parameters`.
+      prints: what its cells must have printed.
+      pictures: how many pictures they must have shown.
+      makes: files that they must have made.
+    """
+
+    parameters: str
+    prints: tuple[str, ...]
+    pictures: int
+    makes: tuple[str, ...]
+
+
+SHORT = {
+    "01_first_leak": Short(
+        parameters="STEPS = 300\nRESTARTS = 1",
+        prints=("label 4, true 4", "PSNR of each victim"),
+        pictures=2,
+        makes=("first-leak/report.html",),
+    ),
+    "02_labels": Short(
+        parameters="COUNT = 3\nSTEPS = 4",
+        prints=(
+            "demix                [0, 2, 1, 0, 3, 1, 0, 1, 0, 0]  8 of 8",
+            "sigma 0.1: 5 negative row sums",
+            "after 4 steps",
+            "B = 32  random shares",
+            "25 epochs",
+        ),
+        pictures=5,
+        makes=("labels-batch/report.html", "labels-training/report.html"),
+    ),
+}
 
 
 def cells_tagged(notebook, tag):
@@ -44,17 +81,23 @@ def test_has_badge_one_install_cell_and_parameters(notebook):
     assert len(cells_tagged(found, "parameters")) == 1
 
 
+def outputs(notebook):
+    return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
+
+
 def test_runs(notebook, tmp_path):
     name, found = notebook
+    short = SHORT[name]
     (parameters,) = cells_tagged(found, "parameters")
-    parameters.source = SHORT[name]
+    parameters.source = short.parameters
     found.cells = [cell for cell in found.cells if "install" not in cell.metadata.get("tags", [])]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     NotebookClient(found, timeout=300, resources={"metadata": {"path": tmp_path}}).execute(
         env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     )
-    text = "".join(
-        out.get("text", "") for cell in found.cells if cell.cell_type == "code" for out in cell.outputs
-    )
-    assert "label 5, true 5" in text or "PSNR" in text
-    assert (tmp_path / "first-leak" / "report.html").exists()
+    shown = [out.get("data", {}) for out in outputs(found)]
+    text = "".join(out.get("text", "") for out in outputs(found))
+    text += "".join(data.get("text/plain", "") for data in shown)
+    assert not [wanted for wanted in short.prints if wanted not in text]
+    assert sum("image/png" in data for data in shown) == short.pictures
+    assert not [file for file in short.makes if not (tmp_path / file).exists()]

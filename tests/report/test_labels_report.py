@@ -20,13 +20,14 @@ from jleak.report.labels import console, figures, page, rows
 def record():
     """`record(success, **settings)`: of four models; a number stands for all of them."""
 
-    def build(success=1.0, *, status="ok", imbalance=0.0, accuracy=None, **settings):
+    def build(success=1.0, *, status="ok", imbalance=0.0, accuracy=None, sizes=None, **settings):
         case = LabelCase(**{"attack": "llg", "models": 4, "batch": 8} | settings)
         lanes = case.models * case.victims
         rates = success if isinstance(success, list) else [success] * lanes
         return {
             "case_id": case.case_id, "kind": "labels", **case.to_json(), "status": status, "success": rates,
             "imbalance": [imbalance] * lanes, "found": [case.batch] * lanes, "accuracy": accuracy,
+            **dict.fromkeys(("batch_estimate", "batch_error", "batch_chance"), sizes),
             "seconds": 0.1, "compile_seconds": 1.0, "device": "cpu:cpu",
             "versions": {"jleak": "0.1", "jax": "0.10"},
         }  # fmt: skip
@@ -123,6 +124,8 @@ def test_guessing_is_last_and_best_are_all_that_lead(record):
     (block,) = rows.blocks(found)
     assert [line.name for line in block.lines] == ["llg", "demix", "yin", "random"]
     assert [line.name for line in block.best[8]] == ["llg", "demix"]  # the floor is no attack
+    (block,) = rows.blocks([record(0.79961), record(0.8, attack="demix"), record(0.798, attack="yin")])
+    assert [line.name for line in block.best[8]] == ["llg", "demix"]  # both 80.0 %
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,43 @@ def test_the_caption_tells_what_the_numbers_are(record):
     assert "overlap of the classes' shares" in console.caption(block) and "median: 0." in console.caption(
         block
     )
+
+
+@pytest.fixture
+def estimates(record):
+    """Records of attackers who are not told the batch size."""
+    unknown = {"assumed_batch": "unknown"}
+    return [
+        record(0.6, attack="random", sizes=[10, 10, 10, 10], **unknown),
+        record(0.9, sizes=[8, 8, 0, 4], **unknown),
+        record(
+            [0.9, 0.9, 0.9, None],
+            attack="demix",
+            sizes=[8, 8, 8, None],
+            status="non-finite update",
+            **unknown,
+        ),
+    ]
+
+
+def test_estimated_batch_sizes_are_counted(estimates):
+    """Right, none, of how many; guessing estimates nothing."""
+    (block,) = rows.blocks(estimates)
+    assert [line.cells[8].sizes for line in block.lines] == [(2, 1, 4), (3, 0, 3), None]
+    assert [line.name for line in block.sized] == ["llg", "demix"] and block.updates == "3 to 4"
+    assert console.estimated(block.lines[0].cells[8].sizes) == "2 of 4 (1 none, 1 wrong)"
+
+
+def test_estimated_batch_sizes_are_shown(estimates, record, tmp_path):
+    found = rows.blocks(estimates)
+    text = " ".join(drawn(found, 100).split())
+    assert "batch size unknown to the attacker: batch size estimated right" in text
+    assert re.search(r"llg exact=true 2 \(1\)", text) and "Of 3 to 4 updates each" in text
+    html = page.html(found, figures.draw(found, tmp_path), {"command": "jleak labels"})
+    assert html.count("2 of 4 (1 none, 1 wrong)") == 1 and html.count("<td>3 of 3</td>") == 2  # once in short
+    assert "batch size estimated</dt>" in html
+    plain = page.html(rows.blocks([record()]), [], {"command": "jleak labels"})
+    assert "batch size right," not in plain and "batch size estimated" not in plain
 
 
 def test_pictures_by_batch_and_by_training(grid, tmp_path):

@@ -24,6 +24,7 @@ or, as `jleak labels` does, a grid of settings, kept case by case in a directory
 Keep cases of one setting together and their `train_steps` rising, as `config.cases` does: updates are
 computed once for all attacks in a row, and a model trained for 500 steps is trained on to 1000.
 
-A record holds the case's fields, `success`, `imbalance` and `found` (lists, one number a model x victim),
-`accuracy` (of trained models), `status`, times, device and versions; see `trial.trial`.
+A record holds the case's fields, `success`, `imbalance`, `found` and, with `assumed_batch="unknown"`,
+`batch_estimate`, `batch_error` and `batch_chance` (lists, one number a model x victim), `accuracy` (of the
+trained models), `status`, times, device and versions; see `trial.trial`.
 """

@@ -6,7 +6,8 @@ from typing import Any
 
 from jleak import catalog
 from jleak.audit.settings import Args, case_of, check_shared, check_source, content_hash, put
-from jleak.check import number, whole
+from jleak.check import InputError, number, whole
+from jleak.labels.size import RESOLUTION, SHARELESS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +31,15 @@ class LabelCase:
       victims: client batches a model.
       defense, defense_args: what the client does to its update; "none" for nothing.
       attack, attack_args: the label attack (`jleak.labels.LABELS` or `package.module:factory`).
-      assumed_batch: the batch size that the attacker believes in; 0: it knows the true one.
+      assumed_batch: the batch size that the attacker believes in: the true one (`known`), a number, or none
+        (`unknown`; it then estimates it, see `jleak.labels.batch_size`).
       auxiliary: images a class in the attacker's `view.prior`, drawn anew for every model.
       seed: fixes data, models, training, clients and attack, each through a stream of its own.
       lanes: how many models share one batch of the program. Another number rounds differently.
 
     Raises:
-      InputError: an unknown name, a number out of bounds; the message says which and what to do.
+      InputError: an unknown name, a number out of bounds, an attack that needs the batch size without it; the
+        message says which and what to do.
 
     >>> case = LabelCase(attack="llg", batch=8)
     >>> case.attack_args, LabelCase.from_json(case.to_json()) == case
@@ -61,7 +64,7 @@ class LabelCase:
     defense_args: Args = field(default_factory=dict)
     attack: str
     attack_args: Args = field(default_factory=dict)
-    assumed_batch: int = 0
+    assumed_batch: int | str = "known"
     auxiliary: int = 20
     seed: int = 0
     lanes: int = 10
@@ -71,9 +74,19 @@ class LabelCase:
         check_shared(self, counts, catalog.LABELS)
         if self.public:
             check_source(self.public)
-        hint = {"train_steps": "use 0 for untrained models", "assumed_batch": "use 0 for the true batch size"}
-        for name, remedy in hint.items():
-            put(self, name, whole(name, getattr(self, name), least=0, hint=remedy))
+        put(
+            self,
+            "train_steps",
+            whole("train_steps", self.train_steps, least=0, hint="use 0 for untrained models"),
+        )
+        if self.assumed_batch not in ("known", "unknown"):
+            hint = "write known, unknown or a number of images"
+            put(self, "assumed_batch", whole("assumed_batch", self.assumed_batch, hint=hint))
+        if self.assumed_batch == "unknown" and self.attack in SHARELESS:
+            raise InputError(
+                f"{self.attack} tells no shares of the classes, so it needs a batch size, got "
+                "assumed_batch=unknown; use known, a number, or another label attack such as demix"
+            )
         put(
             self,
             "train_lr",
@@ -87,8 +100,8 @@ class LabelCase:
 
     @property
     def believed(self) -> int:
-        """The batch size that the attacker reckons with."""
-        return self.assumed_batch or self.batch
+        """The batch size that the attacker reckons with; a large one, for shares, where it knows none."""
+        return {"known": self.batch, "unknown": RESOLUTION}.get(self.assumed_batch, self.assumed_batch)
 
     def to_json(self) -> dict[str, Any]:
         """The case as JSON-ready names and numbers."""

@@ -4,14 +4,16 @@ import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from jleak.audit.config import SOME, Spec, Specs, validated
+from jleak.audit.config import SOME, Spec, Specs, literal, validated
 from jleak.audit.labels.case import LabelCase
 from jleak.check import whole
 
 Numbers = Annotated[list[int], *SOME]
 Names = Annotated[list[str], *SOME]
+Beliefs = Annotated[list[Annotated[Any, BeforeValidator(literal)]], *SOME]
+"""Names or numbers, as `LabelCase` checks them; the command line gives text."""
 
 RANDOM = Spec(name="random")
 """Always attacked with: a rate says nothing without it."""
@@ -47,7 +49,7 @@ class LabelsConfig(BaseModel):
     attacks: Specs = [
         RANDOM, *(Spec(name=name) for name in ("llg", "llg_star", "llg_plus", "counts", "ilrg", "demix"))
     ]  # fmt: skip
-    assumed_batches: Numbers = [0]
+    assumed_batches: Beliefs = ["known"]
     auxiliary: int = 20
     seeds: Numbers = [0]
     lanes: int = 10

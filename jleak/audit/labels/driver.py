@@ -11,7 +11,7 @@ from jleak.audit import store
 from jleak.audit.driver import Progress, each
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.pools import Pools, Sets, auxiliary, pools
-from jleak.audit.labels.programs import attack_of, classifier
+from jleak.audit.labels.programs import attack_of, readable
 from jleak.audit.labels.trial import ATTACKED, BUILT, DRAWN, Memory, of, trial
 from jleak.audit.parts import client_of, defense_of, floats_of, model_of
 from jleak.audit.store import Record
@@ -123,7 +123,7 @@ def attack_fits(case: LabelCase, model: Model, attack: LabelAttack, images: Imag
 
     def infer(key, params):
         known = attack.calibrate(View(params, None, prior=prior))
-        return attack.infer(key, View(params, classifier(model, params["params"]), prior=prior), known)
+        return attack.infer(key, View(params, readable(case, model, params["params"]), prior=prior), known)
 
     key = jax.random.key(0)
     jax.eval_shape(infer, key, jax.eval_shape(model.init, key))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jleak import catalog
 from jleak.audit.labels.case import LabelCase
-from jleak.audit.parts import Floats, client_of, defense_of, split, threat_of
+from jleak.audit.parts import Floats, client_of, defense_of, local_steps, split, threat_of
 from jleak.audit.programs import chunk
 from jleak.clients import fedsgd
 from jleak.data import pixels
@@ -43,7 +43,7 @@ class Shared(NamedTuple):
     """What the clients send, and what it looks like; one a model and victim.
 
     Attributes:
-      updates: of the classifier's layer alone, which is all that a label attack reads of an update.
+      updates: what a label attack reads of them (`readable`), so that memory stays small.
       imbalance: as `jleak.labels.imbalance`.
       finite: no entry is infinite or NaN.
       masked: all entries are zero.
@@ -128,13 +128,18 @@ def clients(case: LabelCase, model: Model) -> Callable:
             own = jax.tree.map(lambda leaf: leaf[number // case.victims], params)
             update = client(key, own, pool.batch(picks))
             layer = head(model, update)
-            return Shared(classifier(model, update), imbalance(layer), finite(layer), masked(layer))
+            return Shared(readable(case, model, update), imbalance(layer), finite(layer), masked(layer))
 
         flat = jnp.arange(lanes), keys.reshape(lanes), picks.reshape(lanes, case.batch)
         found = over(one, flat, lanes, case.lanes)
         return jax.tree.map(lambda leaf: leaf.reshape(case.models, case.victims, *leaf.shape[1:]), found)
 
     return program
+
+
+def readable(case: LabelCase, model: Model, update: Params) -> Params:
+    """What label attacks read of an update: the classifier's layer; after local steps all, to follow them."""
+    return classifier(model, update) if local_steps(case) == 1 else update
 
 
 def classifier(model: Model, update: Params) -> Params:
@@ -164,7 +169,7 @@ def attacker(case: LabelCase, model: Model) -> Callable:
             def victim(key, update):
                 return attack.infer(key, View(params, update, prior=prior), known)
 
-            return jax.vmap(victim)(keys, updates)
+            return over(victim, (keys, updates), case.victims, case.lanes)
 
         args = seen.keys, seen.params, seen.updates, seen.auxiliary
         return over(one, args, case.models, case.lanes)

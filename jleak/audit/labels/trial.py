@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jleak import data
 from jleak.audit.labels import programs
@@ -20,6 +20,7 @@ from jleak.audit.parts import floats_of, model_of
 from jleak.audit.programs import as_text, compiled
 from jleak.audit.store import Record
 from jleak.audit.trial import Programs, Tell, device, significant, versions
+from jleak.labels import batch_size
 from jleak.tree import stream
 from jleak.types import Key, Model, Params
 
@@ -82,6 +83,7 @@ def trial(case: LabelCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Reco
     - `success`: one number a model x victim, see `success`; null where the update is not finite;
     - `imbalance`: of the update's classifier layer (`jleak.labels.imbalance`), one a model x victim;
     - `found`: how many labels the attack predicted, one a model x victim;
+    - `batch_estimate`, `batch_error`, `batch_chance`: see `sized`; null where the attacker has a batch size;
     - `accuracy`: of the trained models on private images, the mean; an oracle's number, null for untrained;
     - `seconds` of the attack, `compile_seconds`, `device`, `versions`.
 
@@ -109,6 +111,7 @@ def trial(case: LabelCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Reco
         "success": significant(np.where(shared.finite, scores, math.nan).ravel()),
         "imbalance": significant(np.ravel(shared.imbalance)),
         "found": counts.sum(-1).ravel().tolist(),
+        **sized(case, counts, np.ravel(shared.finite), memory),
         "accuracy": judged(case, model, sides, stage, memory),
         "seconds": round(seconds, 4),
         "compile_seconds": round(memory.programs.seconds - before, 4),
@@ -151,7 +154,8 @@ def trained(case: LabelCase, model: Model, sides: Sides, memory: Memory, tell: T
     if stage is None or stage.key != key or stage.steps > case.train_steps:
         memory.stage = None
         fn = jax.vmap(model.init)
-        init = memory.compiled("init", shaping(case), fn, keys(case, "model"))
+        made = shaping(case) | {"shape": model.shape, "classes": model.classes}  # no argument tells them
+        init = memory.compiled("init", made, fn, keys(case, "model"))
         stage = Stage(key, 0, init(keys(case, "model")))
     before, end = stage.steps, jnp.asarray(case.train_steps)
     while stage.steps < case.train_steps:
@@ -218,8 +222,9 @@ def success(
 ) -> Float[np.ndarray, "..."]:
     """How much of what was predicted is true: sum_c min(predicted_c, true_c) / sum_c predicted_c.
 
-    Where the attacker reckons with another batch size, numbers of labels do not compare; then it is the
-    overlap of shares, sum_c min(predicted_c / sum predicted, true_c / sum true). One is all, also there.
+    Where the attacker reckons with another batch size, or with none, numbers of labels do not compare; then
+    it is the overlap of shares, sum_c min(predicted_c / sum predicted, true_c / sum true). One is all, also
+    there.
     Nothing predicted counts as 0.
 
     Args:
@@ -236,6 +241,29 @@ def success(
         predicted, true = predicted / total[..., None], true / true.sum(-1, keepdims=True)
         return np.minimum(predicted, true).sum(-1)
     return np.minimum(predicted, true).sum(-1) / total
+
+
+def sized(
+    case: LabelCase,
+    counts: Int[np.ndarray, "models victims classes"],
+    kept: Bool[np.ndarray, " updates"],
+    memory: Memory,
+) -> dict[str, list | None]:
+    """The batch size as the attacker estimates it from the shares, where it is not told one.
+
+    `batch_estimate` (0: the shares do not tell), `batch_error` in labels and `batch_chance`: the fields of
+    `jleak.labels.Size`, one a model x victim; null of an update that is not `kept`, being not finite. Where
+    the attacker has a batch size in mind, its counts have no other to tell.
+    """
+    names = ("batch_estimate", "batch_error", "batch_chance")
+    if case.assumed_batch != "unknown":
+        return dict.fromkeys(names)
+    shares = counts / np.maximum(counts.sum(-1, keepdims=True), 1)
+    shares = jnp.asarray(shares.reshape(-1, shares.shape[-1]), jnp.float32)
+    program = memory.compiled("size", {}, jax.vmap(batch_size), shares)
+    batch, error, chance = (np.where(kept, found, math.nan) for found in program(shares))
+    estimate = [None if math.isnan(n) else int(n) for n in batch]
+    return dict(zip(names, (estimate, significant(error), significant(chance)), strict=True))
 
 
 def status(shared: Shared) -> str:

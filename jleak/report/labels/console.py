@@ -1,41 +1,77 @@
 """The tables in the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from jleak.report.labels.rows import SUSPICIOUS, Block, Cell, Line, Rate
+from jleak.report.labels.rows import SUSPICIOUS, Block, Cell, Line, Rate, Sizes
 
 WIDE = 120
 """Columns of screen from which attacks are named with all their arguments."""
-
-FORMS = (".1f", ".0f")
-"""How rates are written: the first that fits the screen."""
 
 MARGIN = 3
 """Columns that a table needs beside what its columns hold, and one column beside its text."""
 
 
+class Sheet(NamedTuple):
+    """What a table shows of every cell.
+
+    Attributes:
+      title: what it is about.
+      caption: what its numbers are.
+      lines: the attacks that are in it.
+      forms: how a cell is written; the first form that fits the screen is taken.
+      style: how a cell is set off.
+    """
+
+    title: str
+    caption: str
+    lines: list[Line]
+    forms: tuple[Callable[[Cell], str], ...]
+    style: Callable[[Line, int], str]
+
+
 def tables(found: Sequence[Block], width: int) -> list[Table]:
     """A table a setting, an attack a line, a batch size a column; in pieces where the screen is narrow."""
-    return [table for block in found for table in pieces(block, width)]
+    return [table for block in found for sheet in sheets(block) for table in pieces(block, sheet, width)]
 
 
-def pieces(block: Block, width: int) -> list[Table]:
+def sheets(block: Block) -> list[Sheet]:
+    """The rates of a setting and, where attackers estimated the batch size, how often they were right."""
+
+    def style(line: Line, batch: int) -> str:
+        color = "red" if leaks(line.cells[batch], block.guessing.get(batch)) else "green"
+        return "" if line.guesses else f"bold {color}" if line in block.best[batch] else color
+
+    forms = tuple(lambda cell, form=form: written(cell.rate, form) for form in (".1f", ".0f"))
+    found = [Sheet(block.title, caption(block), block.lines, forms, style)]
+    if block.sized:
+        forms = (lambda cell: f"{cell.sizes.right} ({cell.sizes.none})",)
+        note = (
+            f"Of {block.updates} updates each; in brackets, of how many the classes' shares told no size. "
+            "The rest: a wrong one."
+        )
+        title = f"{block.title}: batch size estimated right"
+        found.append(Sheet(title, note, block.sized, forms, lambda line, batch: ""))
+    return found
+
+
+def pieces(block: Block, sheet: Sheet, width: int) -> list[Table]:
     """The table of one setting: the batch sizes in one piece if they fit, else in several."""
-    named = max(len(name(line, width)) for line in block.lines)
-    for form in FORMS:
-        column = max(len(written(cell.rate, form)) for line in block.lines for cell in line.cells.values())
+    named = max(len(name(line, width)) for line in sheet.lines)
+    for form in sheet.forms:
+        column = max(len(form(cell)) for line in sheet.lines for cell in line.cells.values())
         fit = (width - named - MARGIN) // (column + 2)
         if fit >= len(block.batches):
-            return [table(block, block.batches, form, width, last=True)]
+            return [table(sheet, block.batches, form, width, last=True)]
     cuts = range(0, len(block.batches), max(fit, 1))
     parts = [block.batches[cut : cut + max(fit, 1)] for cut in cuts]
-    return [table(block, part, form, width, last=part is parts[-1]) for part in parts]
+    return [table(sheet, part, form, width, last=part is parts[-1]) for part in parts]
 
 
 def name(line: Line, width: int) -> str:
@@ -43,11 +79,16 @@ def name(line: Line, width: int) -> str:
     return line.attack if width >= WIDE else line.short
 
 
-def table(block: Block, batches: Sequence[int], form: str, width: int, *, last: bool) -> Table:
-    """A table of these batch sizes; the caption stands below the last one."""
+def table(
+    sheet: Sheet, batches: Sequence[int], form: Callable[[Cell], str], width: int, *, last: bool
+) -> Table:
+    """A table of these batch sizes; the caption stands below the last one.
+
+    Guessing is dim. Rates are red where more leaked than guessing finds, bold where no attack found more.
+    """
     out = Table(
-        title=escape(block.title),
-        caption=escape(caption(block)) if last else None,
+        title=escape(sheet.title),
+        caption=escape(sheet.caption) if last else None,
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -55,24 +96,26 @@ def table(block: Block, batches: Sequence[int], form: str, width: int, *, last: 
     out.add_column("batch", no_wrap=True)
     for batch in batches:
         out.add_column(str(batch), justify="right", no_wrap=True)
-    for line in block.lines:
-        style = "dim" if line.guesses else ""
-        if line.guesses and len(block.lines) > 1:
+    for line in sheet.lines:
+        if line.guesses and len(sheet.lines) > 1:
             out.add_section()
-        cells = [shown(block, line, batch, form) for batch in batches]
-        out.add_row(escape(name(line, width)), *cells, style=style)
+        cells = [
+            Text(form(line.cells[n]), style=sheet.style(line, n)) if n in line.cells else Text("")
+            for n in batches
+        ]
+        out.add_row(escape(name(line, width)), *cells, style="dim" if line.guesses else "")
     return out
 
 
-def shown(block: Block, line: Line, batch: int, form: str) -> Text:
-    """A cell: red where more leaked than guessing finds, bold where no attack found more."""
-    cell = line.cells.get(batch)
-    if cell is None:
-        return Text("")
-    if line.guesses:
-        return Text(written(cell.rate, form))
-    style = "red" if leaks(cell, block.guessing.get(batch)) else "green"
-    return Text(written(cell.rate, form), style=f"bold {style}" if line in block.best[batch] else style)
+def estimated(sizes: Sizes) -> str:
+    """How often the batch size was estimated right, and of the others, how.
+
+    >>> estimated(Sizes(93, 5, 100)), estimated(Sizes(20, 0, 20))
+    ('93 of 100 (5 none, 2 wrong)', '20 of 20')
+    """
+    others = {"none": sizes.none, "wrong": sizes.of - sizes.right - sizes.none}
+    told = ", ".join(f"{number} {how}" for how, number in others.items() if number)
+    return f"{sizes.right} of {sizes.of}" + (f" ({told})" if told else "")
 
 
 def leaks(cell: Cell, guessing: Cell | None) -> bool:
@@ -97,9 +140,8 @@ def written(rate: Rate, form: str = ".1f") -> str:
 def caption(block: Block) -> str:
     """What the numbers are."""
     victims = block.setting["victims"]
-    told = (
-        "overlap of the classes' shares" if block.setting["assumed_batch"] else "true ones among the labels"
-    )
+    known = block.setting["assumed_batch"] == "known"
+    told = "true ones among the labels" if known else "overlap of the classes' shares"
     lines = [
         f"In %, the {told} predicted: mean over {block.counted} models"
         + (f" of {victims} victims" if victims > 1 else "")

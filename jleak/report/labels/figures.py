@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from jleak.report.figures import COLORS, Picture, saved, slug
 from jleak.report.labels.rows import Block, Line, Rate, stages
@@ -16,8 +17,11 @@ STYLES = ("-", ":", "-.", "--")
 PANELS = 3
 """Panels in a line of a picture."""
 
-SPREAD = 0.03
+SPREAD = 0.05
 """Distance between the marks of two attacks at one place, as a share of the distance of two places."""
+
+WIDTH = 10.6
+"""Inches, of every picture, so that they are of one scale on the page."""
 
 
 def draw(found: Sequence[Block], run: Path) -> list[Picture]:
@@ -36,7 +40,8 @@ def draw(found: Sequence[Block], run: Path) -> list[Picture]:
 
 def by_batch(block: Block, run: Path) -> Picture:
     """Success against the batch size."""
-    figure, axis = plt.subplots(figsize=(8.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axis = figure.subplots()
     places = [float(np.log2(n)) for n in block.batches]
     for line, look in zip(block.lines, looks(block.lines), strict=True):
         curve(
@@ -61,15 +66,15 @@ def by_training(group: Sequence[Block], run: Path) -> Picture:
     lines = sorted(lines.values(), key=lambda line: line.guesses)
     columns = min(len(batches), PANELS)
     rows = -(-len(batches) // columns)
-    size = (3.3 * columns + 2.8, 3.2 * rows + 0.4)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
-    steps = [block.setting["train_steps"] for block in group]
+    size = (WIDTH, 3.2 * rows + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis in grid.flat[len(batches) :]:
         axis.set_visible(False)
     for axis, batch in zip(grid.flat, batches, strict=False):
         for line, look in zip(lines, looks(lines), strict=True):
             curve(axis, look, at_stages(group, line.attack, batch))
-        axis.set_xticks(range(len(steps)), [f"{s:,}" for s in steps])
+        axis.set_xticks(range(len(group)), [stage(block) for block in group])
         axis.set_title(f"batch {batch}", fontsize=10)
         framed(axis, "steps of training")
     for axis in grid[:, 0]:
@@ -78,11 +83,17 @@ def by_training(group: Sequence[Block], run: Path) -> Picture:
     figure.legend(*handles, loc="outside right upper", frameon=False, fontsize=9)
     text = (
         f"Mean over {group[0].counted} models, the same ones at every stage; bars: 95 % interval. "
-        "Dashed: random guessing."
+        "Dashed: random guessing. In brackets, the trained models' accuracy."
     )
     return saved(
         figure, run, slug("training", group[0].stem.replace(",", "")), f"By training: {group[0].stem}", text
     )
+
+
+def stage(block: Block) -> str:
+    """The steps of training, and what they achieved."""
+    steps = f"{block.setting['train_steps']:,}"
+    return steps if block.accuracy is None else f"{steps}\n({block.accuracy:.0f} %)"
 
 
 def at_stages(group: Sequence[Block], attack: str, batch: int) -> dict[float, Rate]:
@@ -111,7 +122,7 @@ def looks(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return found
 
 
-def curve(axis: plt.Axes, look: dict[str, Any], rates: dict[float, Rate]) -> None:
+def curve(axis: Axes, look: dict[str, Any], rates: dict[float, Rate]) -> None:
     """One attack's rates by place: marks with their intervals, a little apart from others', and a line."""
     if not rates:
         return
@@ -122,7 +133,7 @@ def curve(axis: plt.Axes, look: dict[str, Any], rates: dict[float, Rate]) -> Non
     axis.errorbar(x, y, yerr=np.nan_to_num(half), elinewidth=1, capsize=2, **look)
 
 
-def framed(axis: plt.Axes, xlabel: str) -> None:
+def framed(axis: Axes, xlabel: str) -> None:
     """The frame common to all: percent, from nothing to everything."""
     axis.set_ylim(0, 104)
     axis.set_xlabel(xlabel)

@@ -8,14 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from jleak.check import keywords
-from jleak.labels import LABELS
-from jleak.report.rows import label, text
+from jleak.report.labels.names import SHARED, short, title, whole
 
 Record = dict[str, Any]
-
-SHARED = ("public", "loss_fn", "train_lr", "train_batch", "models", "victims", "auxiliary", "lanes")
-"""Settings that a title names where they differ between blocks."""
 
 SETTING = (
     "dataset",
@@ -43,6 +38,20 @@ class Rate(NamedTuple):
     half: float
 
 
+class Sizes(NamedTuple):
+    """How often an attacker who is not told the batch size estimates it.
+
+    Attributes:
+      right: how often it is the true one.
+      none: how often the shares of the classes do not tell it.
+      of: of how many finite updates.
+    """
+
+    right: int
+    none: int
+    of: int
+
+
 class Cell(NamedTuple):
     """One attack at one batch size.
 
@@ -51,12 +60,14 @@ class Cell(NamedTuple):
       models: how many models it is the mean of; those of an update that is not finite are left out.
       status: the records' statuses, each once.
       imbalance: median over the updates.
+      sizes: how often the batch size was estimated; None where the attacker had one, and of guessing.
     """
 
     rate: Rate
     models: int
     status: str
     imbalance: float
+    sizes: Sizes | None = None
 
 
 class Line(NamedTuple):
@@ -110,8 +121,23 @@ class Block(NamedTuple):
     @property
     def counted(self) -> str:
         """How many models a cell is the mean of, as text."""
-        counts = sorted({cell.models for line in self.lines for cell in line.cells.values()})
-        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        return span({cell.models for line in self.lines for cell in line.cells.values()})
+
+    @property
+    def updates(self) -> str:
+        """Of how many finite updates each attack estimated the batch size, as text."""
+        return span({cell.sizes.of for line in self.lines for cell in line.cells.values() if cell.sizes})
+
+    @property
+    def sized(self) -> list[Line]:
+        """The attacks that were left to estimate the batch size."""
+        return [line for line in self.lines if any(cell.sizes for cell in line.cells.values())]
+
+    @property
+    def told(self) -> dict[int, Sizes]:
+        """The estimates of the attack that told each batch size most often."""
+        found = {n: [line.cells[n].sizes for line in self.sized if n in line.cells] for n in self.batches}
+        return {n: max(sizes) for n, sizes in found.items() if sizes}
 
     @property
     def accuracy(self) -> float | None:
@@ -139,12 +165,21 @@ class Block(NamedTuple):
         return next((line.cells for line in self.lines if line.guesses), {})
 
 
+def span(counts: set[int]) -> str:
+    """The number, or the least and the most.
+
+    >>> span({100}), span({98, 100, 99})
+    ('100', '98 to 100')
+    """
+    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+
+
 def leading(lines: Sequence[Line], batch: int) -> list[Line]:
-    """The attacks whose rate at a batch size is the highest."""
+    """The attacks whose rate at a batch size is the highest, to the tenth of a percent that is shown."""
     there = [one for one in lines if batch in one.cells and not math.isnan(one.cells[batch].rate.mean)]
     there = [one for one in there if not one.guesses] or there
-    most = max((one.cells[batch].rate.mean for one in there), default=math.nan)
-    return [one for one in there if one.cells[batch].rate.mean == most]
+    means = [round(one.cells[batch].rate.mean, 1) for one in there]
+    return [one for one, mean in zip(there, means, strict=True) if mean == max(means)]
 
 
 def blocks(records: Sequence[Record]) -> list[Block]:
@@ -181,26 +216,19 @@ def line(name: str, records: list[Record], among: Sequence[Record]) -> Line:
     )
 
 
-def short(record: Record, among: Sequence[Record]) -> str:
-    """An attack's name with the arguments that are truth values, not the defaults, or not a namesake's."""
-    name, args = record["attack"], record["attack_args"]
-    defaults = keywords(LABELS[name]) if name in LABELS else {}
-    others = [r["attack_args"] for r in among if r["attack"] == name]
-    told = {
-        key: value
-        for key, value in args.items()
-        if isinstance(value, bool)
-        or value != defaults.get(key, value)
-        or any(other.get(key) != value for other in others)
-    }
-    return whole("attack", {"attack": name, "attack_args": told})
-
-
 def cell(records: list[Record]) -> Cell:
     """The cell of records that differ in their seeds alone."""
     rates = [100 * value for record in records for value in by_model(record)]
     status = "; ".join(sorted({record["status"] for record in records}))
-    return Cell(interval(rates), len(rates), status, middle(records))
+    return Cell(interval(rates), len(rates), status, middle(records), sizes(records))
+
+
+def sizes(records: list[Record]) -> Sizes | None:
+    """How often these records' estimates of the batch size are right; None of guessing, and without any."""
+    if records[0]["attack"] == "random" or records[0]["batch_estimate"] is None:
+        return None
+    told = [(n, record["batch"]) for record in records for n in record["batch_estimate"] if n is not None]
+    return Sizes(sum(n == batch for n, batch in told), sum(n == 0 for n, _ in told), len(told))
 
 
 def by_model(record: Record) -> list[float]:
@@ -228,35 +256,6 @@ def middle(records: Sequence[Record]) -> float:
     """The median imbalance of their updates."""
     found = [value for record in records for value in record["imbalance"] if value is not None]
     return float(np.median(found)) if found else math.nan
-
-
-def whole(kind: str, record: Record) -> str:
-    """A name with all its arguments.
-
-    >>> whole("attack", {"attack": "llg", "attack_args": {"exact": True}})
-    'llg exact=true'
-    """
-    args = record[f"{kind}_args"].items()
-    written = [f"{k}={text(v).lower() if isinstance(v, bool) else text(v)}" for k, v in args]
-    return " ".join([record[kind], *written])
-
-
-def title(record: Record, among: Sequence[Record], *, steps: bool) -> str:
-    """What tells the setting of a record from the others: what is not plain, and what differs."""
-    parts = [f"{label('model', record, among)} on {record['dataset']}", f"{record['draw']} draw"]
-    for kind, plain in (("client", "fedsgd"), ("defense", "none")):
-        if record[kind] != plain or any(r[kind] != plain for r in among):
-            parts.append(whole(kind, record) if record[kind] != "none" else "no defense")
-    if record["assumed_batch"]:
-        parts.append(f"the attacker assumes batch {record['assumed_batch']}")
-    elif any(r["assumed_batch"] for r in among):
-        parts.append("the attacker knows the batch size")
-    parts += [f"{n}={text(record[n]) or 'half'}" for n in SHARED if any(r[n] != record[n] for r in among)]
-    if record["loss_fn"] != "cross_entropy" and not any(p.startswith("loss_fn=") for p in parts):
-        parts.append(f"loss {record['loss_fn']}")
-    if steps:
-        parts.append(f"after {record['train_steps']} steps" if record["train_steps"] else "untrained")
-    return ", ".join(parts)
 
 
 def stages(found: Sequence[Block]) -> list[list[Block]]:

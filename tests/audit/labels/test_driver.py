@@ -72,6 +72,7 @@ def test_a_run_of_another_kind_is_not_gone_on_with(path):
     [
         ({"attack": "idlg", "batch": 2}, ["idlg", "single image", "batch=2"]),
         ({"attack": "idlg", "assumed_batch": 2}, ["idlg", "single image", "batch=2"]),
+        ({"attack": "yin", "assumed_batch": "unknown"}, ["yin", "no shares", "assumed_batch=unknown"]),
         ({"attack": "yin", "batch": 11}, ["yin", "batch=11 > classes=10"]),
         ({"client": "fedavg", "client_args": {"steps": 4}, "batch": 6}, ["multiple of its steps", "batch=8"]),
         ({"draw": "distinct", "batch": 11}, ["n must be <= 10", "digits, private half"]),
@@ -121,3 +122,14 @@ def test_one_image_a_class_has_no_public_half(tmp_path):
     data = npz(tmp_path / "a.npz", np.arange(3))
     with pytest.raises(InputError, match="no class of two images, so no public half; name a data set"):
         driver.prepared([LabelCase(attack="llg", dataset=data, model="mlp")])
+
+
+def test_data_sets_of_other_shapes_and_classes_share_nothing(case, tmp_path):
+    """In one run: a model's first parameters depend on no argument's shape."""
+    files = {f"{h}x{classes}": tmp_path / f"{h}x{classes}.npz" for h, classes in ((8, 3), (6, 3), (6, 4))}
+    for name, file in files.items():
+        h, classes = map(int, name.split("x"))
+        x = np.random.default_rng(0).integers(0, 256, (12 * classes, h, h, 1), dtype=np.uint8)
+        np.savez(file, images=x, labels=np.arange(12 * classes) % classes)
+    plan = [case(dataset=f"npz:{file}", attack="random", batch=2) for file in files.values()]
+    assert [record["status"] for record in driver.measure(plan)] == ["ok"] * 3

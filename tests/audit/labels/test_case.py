@@ -8,6 +8,8 @@ import pytest
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.config import LabelsConfig, cases, labels_config_of
 from jleak.check import InputError
+from jleak.labels import unknown
+from jleak.types import Threat
 
 
 def test_json_both_ways():
@@ -46,7 +48,17 @@ def test_every_setting_is_in_the_hash(name):
         ({"attack_args": {"exat": True}}, ["'exat'", "did you mean 'exact'?"]),
         ({"models": 0}, ["models must be >= 1, got models=0"]),
         ({"train_steps": -1}, ["train_steps must be >= 0", "use 0 for untrained models"]),
-        ({"assumed_batch": 2.5}, ["assumed_batch must be a whole number", "use 0 for the true batch size"]),
+        (
+            {"assumed_batch": 2.5},
+            ["assumed_batch must be a whole number", "write known, unknown or a number"],
+        ),
+        ({"assumed_batch": 0}, ["assumed_batch must be >= 1", "write known, unknown or a number"]),
+        ({"assumed_batch": "unknwon"}, ["assumed_batch='unknwon'", "write known, unknown or a number"]),
+        ({"assumed_batch": True}, ["assumed_batch=True", "write known, unknown or a number"]),
+        *(
+            ({"attack": name, "assumed_batch": "unknown"}, [f"{name} tells no shares", "such as demix"])
+            for name in ("bias_sign", "idlg", "yin")
+        ),
         ({"train_lr": -0.1}, ["train_lr must be >= 0"]),
         ({"train_lr": float("nan")}, ["train_lr", "finite"]),
         ({"draw": "iid"}, ["unknown draw 'iid'", "non_iid", "uniform"]),
@@ -109,3 +121,14 @@ def test_flags_go_over_the_file(tmp_path):
     (tmp_path / "labels.yaml").write_text("batches: [8, 16]\ncount: 5\nattacks: {llg: {exact: false}}\n")
     config = labels_config_of({"batches": [4]}, tmp_path / "labels.yaml")
     assert (config.batches, config.count, config.attacks[0].args) == ([4], 5, {"exact": False})
+
+
+def test_beliefs_in_the_batch_size_are_names_and_numbers():
+    """Text from the command line, or what YAML makes of it."""
+    config = labels_config_of(
+        {"assumed_batches": ["known", "unknown", "16", 9], "batches": 8, "attacks": "llg"}
+    )
+    found = [case for case in cases(config) if case.attack == "llg"]
+    assert [case.assumed_batch for case in found] == ["known", "unknown", 16, 9]
+    assert [case.believed for case in found] == [8, unknown(Threat(client=None, model=None)).batch, 16, 9]
+    assert LabelCase.from_json(json.loads(json.dumps(found[1].to_json()))) == found[1]

@@ -11,8 +11,7 @@ from jleak import data
 from jleak.audit.labels import programs, trial
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.driver import measure
-from jleak.audit.labels.pools import auxiliary, halves, pools
-from jleak.audit.parts import model_of
+from jleak.audit.labels.pools import auxiliary, halves
 from jleak.clients import fedavg, fedsgd
 from jleak.defenses import clip
 from jleak.labels import imbalance, llg_plus
@@ -24,43 +23,8 @@ from jleak.types import Batch, Threat, View
 TIMES = ("seconds", "compile_seconds")
 
 
-@pytest.fixture(scope="module")
-def case():
-    """`case(field=value, ...)`: six perceptrons of 16 hidden units."""
-    base = {
-        "attack": "llg", "model": "mlp", "model_args": {"hidden": 16}, "models": 6, "lanes": 3, "batch": 4,
-    }  # fmt: skip
-    return lambda **changes: LabelCase(**base | changes)
-
-
-@pytest.fixture(scope="module")
-def memory():
-    """Compiled programs that all tests share; intermediate results are taken by their settings."""
-    return trial.Memory()
-
-
-@pytest.fixture(scope="module")
-def run(digits, memory):
-    """`run(case)`: its record."""
-    return lambda one, told=lambda part, loss: None: trial.trial(one, {"digits": digits}, memory, told)[0]
-
-
 def numbers(record):
     return {name: value for name, value in record.items() if name not in TIMES}
-
-
-@pytest.fixture(scope="module")
-def shared(digits):
-    """`shared(case)`: (model, sides, stage, what the clients send, true counts), computed anew."""
-
-    def build(one):
-        memory = trial.Memory()
-        sides = trial.placed(pools(one, {"digits": digits}))
-        model = model_of(one, digits.shape, digits.classes)
-        stage = trial.trained(one, model, sides, memory, lambda part, loss: None)
-        return model, sides, stage, *trial.clients(one, model, sides, stage.params, memory)
-
-    return build
 
 
 def test_a_record_is_complete_and_repeats(case, run):
@@ -114,7 +78,8 @@ def test_updates_are_those_of_the_client(case, shared, fields, client):
             k = jax.random.fold_in(jax.random.fold_in(stream(key, "client"), i), v)
             update = client(model)(k, params, batch)
             found = jax.tree.map(lambda leaf, i=i, v=v: leaf[i, v], sent)
-            assert list(found.updates) == ["head"]  # of an update a label attack reads no more
+            read = ["head"] if one.client == "fedsgd" else list(update)  # no more reaches the attacker
+            assert sorted(found.updates) == sorted(read)
             for name in ("kernel", "bias"):
                 wanted = update["head"][name]
                 np.testing.assert_allclose(found.updates["head"][name], wanted, rtol=1e-3, atol=1e-6)
@@ -260,45 +225,3 @@ def test_strengths_and_seeds_share_programs(case, digits):
     assert sorted(key[0] for key in memory.programs.known) == [
         "accuracy", "attacker", "clients", "init", "training",
     ]  # fmt: skip
-
-
-def test_noise_shows_in_the_imbalance(case, run):
-    noisy = run(case(defense="gaussian", defense_args={"sigma": 10.0}))
-    assert np.median(noisy["imbalance"]) > 0.2 and noisy["status"] == "ok"
-
-
-def test_updates_that_are_not_numbers_are_a_status(case, run):
-    wild = run(case(defense="gaussian", defense_args={"sigma": 3e38}))
-    assert wild["status"] == "non-finite update" and wild["success"].count(None) > 3
-
-
-@pytest.mark.parametrize(
-    ("finite", "masked", "wanted"),
-    [([1, 1], [0, 0], "ok"), ([1, 0], [0, 0], "non-finite update"), ([1, 1], [1, 0], "all-zero update")],
-)
-def test_status(finite, masked, wanted):
-    sent = programs.Shared(None, jnp.zeros(2), jnp.array(finite, bool), jnp.array(masked, bool))
-    assert trial.status(sent) == wanted
-
-
-def test_an_assumed_batch_size_is_judged_by_shares(case, run):
-    exact, believed = (run(case(attack="llg_plus", batch=8, assumed_batch=n)) for n in (0, 16))
-    assert believed["found"] == [16] * 6 and exact["found"] == [8] * 6
-    assert np.mean(believed["success"]) > 0.9
-    assert run(case(assumed_batch=4))["success"] == run(case())["success"]
-
-
-@pytest.mark.parametrize(
-    ("predicted", "true", "shares", "wanted"),
-    [
-        ([2, 2, 0], [2, 2, 0], False, 1.0),
-        ([4, 0, 0], [1, 1, 2], False, 0.25),
-        ([0, 1, 0], [1, 1, 2], False, 1.0),  # of what was predicted
-        ([0, 0, 0], [1, 1, 2], False, 0.0),
-        ([2, 2, 4], [1, 1, 2], True, 1.0),
-        ([0, 0, 8], [1, 1, 2], True, 0.5),
-        ([0, 0, 0], [1, 1, 2], True, 0.0),
-    ],
-)
-def test_success_by_hand(predicted, true, shares, wanted):
-    assert trial.success(np.array(predicted), np.array(true), shares=shares) == wanted

@@ -1,0 +1,228 @@
+"""Label counts behind local training, by finding a training that ends where the client's did.
+
+Derived here. After I local steps at a large rate the straight line from W to W - lr dW tells little of what
+was passed on the way; but the way can be followed, since one mini-batch's gradient depends on its images far
+less than on its labels. With e_t = mean of p - y over the mini-batch of step t and h_t its mean features, the
+classifier's update is
+
+    dW = sum_t e_t h_t^T,    db = sum_t e_t.
+
+The h_t and p_t of a local training on dummy images, labelled with a guess y_t of every step's shares, make
+this a linear system for the e_t, and y_t = p_t - e_t is a better guess. Steps that the guess cannot be
+trusted for yet take the features that the update itself shows, those at the end of the training; the
+horizon of trust moves on by a step every `rounds` rounds. Guesses that differ by chance at first end at
+different trainings; those whose whole update is nearest to the client's are averaged.
+
+That the labels be fitted to a simulated training is an old idea (Dimitrov et al., "Data Leakage in Federated
+Averaging", TMLR 2022, interpolate p between the two ends known); the linear system is not from there.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jleak.check import number, one_of, whole
+from jleak.labels.counting import apportion, onto_simplex
+from jleak.labels.demix import demix
+from jleak.labels.dummies import DUMMIES, dummies
+from jleak.labels.head import Head, checked, head, softmax_loss
+from jleak.tree import dot
+from jleak.types import LabelAttack, Params, Threat, View
+
+AFTER = 20
+"""Rounds after the horizon of trust has passed the last step."""
+
+JITTER = 0.03
+"""Standard deviation of the chance that tells the starts apart, in shares; falls to 0 on the way."""
+
+NEAR = 0.3
+"""How much above the least a start's loss may be to count still, as a share of the least."""
+
+FLOOR = 1e-3
+"""Least variance of a feature about its mean, as a share of its mean square."""
+
+
+class Path(NamedTuple):
+    """A simulated local training, step by step.
+
+    Attributes:
+      h: mean features.
+      p: mean probabilities.
+      spread: the images' features less their mean.
+      update: sum of the gradients.
+    """
+
+    h: Float[Array, "steps width"]
+    p: Float[Array, "steps n"]
+    spread: Float[Array, "steps k width"]
+    update: Params
+
+
+class Seen(NamedTuple):
+    """What the update shows.
+
+    Attributes:
+      update: all of it.
+      layer: of the classifier.
+      noise: variance of an entry of it, by the sums over classes, which would be 0.
+      h, p, spread: as a `Path`'s, where the client's training ended.
+    """
+
+    update: Params
+    layer: Head
+    noise: Float[Array, ""]
+    h: Float[Array, " width"]
+    p: Float[Array, " n"]
+    spread: Float[Array, "k width"]
+
+
+def trajectory(
+    threat: Threat, *, starts: int = 8, rounds: int = 3, images: int = 8, dummy: str = "natural"
+) -> LabelAttack:
+    """Label counts after local steps, from the whole update (module docstring); `demix` where there is one.
+
+    Derived here. Costs `starts * (rounds * steps + 20)` local trainings on `images` images a victim: seconds.
+
+    Args:
+      threat: what the attacker knows; its local steps and their rate.
+      starts: guesses that are followed side by side.
+      rounds: rounds until the next step is trusted.
+      images: dummy images, two or more.
+      dummy: their name (`jleak.labels.dummies.DUMMIES`).
+
+    Raises:
+      InputError: a number below its least, unknown dummy, a loss that is not softmax cross entropy; when
+        called, an update that cannot be read, a model without `features`.
+
+    >>> from jleak.clients import fedavg
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> from jleak.types import Batch
+    >>> model = mlp((4, 4, 1), 3, hidden=16)
+    >>> params = model.init(jax.random.key(0))
+    >>> batch = Batch(jax.random.uniform(jax.random.key(1), (6, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2, 2]))
+    >>> update = fedavg(model, cross_entropy, lr=0.5, steps=3)(jax.random.key(2), params, batch)
+    >>> threat = Threat(client=None, model=model, batch=6, local_steps=3, lr=0.5)
+    >>> trajectory(threat, starts=2)(jax.random.key(3), View(params, update)).tolist()
+    [1, 0, 5]
+    """
+    softmax_loss(threat, "trajectory")
+    whole("starts", starts)
+    whole("rounds", rounds)
+    whole("images", images, least=2)
+    one_of("dummy", dummy, DUMMIES)
+    number("lr", threat.lr, least=0)
+    if threat.local_steps == 1:
+        return demix(threat, dummy=dummy)
+
+    def infer(key, view, known):
+        x = dummies(threat, dummy, images)
+        seen = at_the_end(threat, view, x)
+        keys = jax.random.split(key, starts)
+        shares, losses = jax.vmap(lambda k: follow(k, threat, view, x, seen, rounds))(keys)
+        return apportion(threat.batch * together(shares.mean(1), losses), threat.batch)
+
+    return LabelAttack(infer)
+
+
+def together(shares: Float[Array, "starts n"], losses: Float[Array, " starts"]) -> Float[Array, " n"]:
+    """The starts' shares, averaged with weights that fall by 1 / e where a loss is `NEAR` above the least.
+
+    A loss that is not finite weighs nothing, unless all are so.
+
+    >>> together(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0.1, jnp.inf])).tolist()
+    [1.0, 0.0]
+    """
+    weights = jax.nn.softmax(-losses / (NEAR * losses.min()).clip(1e-12))
+    return jnp.where(jnp.isfinite(weights).all(), weights, 1 / losses.size) @ shares
+
+
+def at_the_end(threat: Threat, view: View, x: Float[Array, "k h w c"]) -> Seen:
+    """What the update shows; `x` are the dummy images."""
+    layer = checked(threat.model, view.update)
+    weights = jax.tree.map(lambda w, g: w - threat.lr * g, view.params["params"], view.update)
+    h, p = respond(threat, view, weights, x)
+    noise = jnp.mean(layer.kernel.sum(0) ** 2) / threat.classes
+    return Seen(view.update, layer, noise, h.mean(0), p.mean(0), h - h.mean(0))
+
+
+def respond(threat: Threat, view: View, weights: Params, x: Float[Array, "k h w c"]):
+    """Features and probabilities of the images."""
+    h = threat.model.features({**view.params, "params": weights}, x)
+    layer = head(threat.model, weights)
+    return h, jax.nn.softmax(h @ layer.kernel.T + (0.0 if layer.bias is None else layer.bias))
+
+
+def simulate(threat: Threat, view: View, x: Float[Array, "k h w c"], shares: Float[Array, "steps n"]) -> Path:
+    """The local training on `x`, every image labelled with a step's shares."""
+    start = view.params["params"]
+
+    def step(carry, y):
+        weights, total = carry
+
+        def objective(w):
+            h, p = respond(threat, view, w, x)
+            return -jnp.mean(jnp.log(p.clip(1e-30)) @ y), (h, p)
+
+        g, (h, p) = jax.grad(objective, has_aux=True)(weights)
+        weights = jax.tree.map(lambda w, u: w - threat.lr * u, weights, g)
+        return (weights, jax.tree.map(jnp.add, total, g)), (h.mean(0), p.mean(0), h - h.mean(0))
+
+    (_, update), (h, p, spread) = lax.scan(step, (start, jax.tree.map(jnp.zeros_like, start)), shares)
+    return Path(h, p, spread, update)
+
+
+def follow(key, threat: Threat, view: View, x, seen: Seen, rounds: int):
+    """The shares of every step of the training that ends nearest to the client's, and its distance."""
+    steps, n = threat.local_steps, threat.classes
+    total = rounds * steps + AFTER
+
+    def one(carry, given):
+        shares, best, least = carry
+        i, k = given
+        path = simulate(threat, view, x, shares)
+        gap = jax.tree.map(jnp.subtract, path.update, seen.update)
+        loss = dot(gap, gap) / dot(seen.update, seen.update)
+        better = loss < least  # False for NaN
+        best, least = jnp.where(better, shares, best), jnp.where(better, loss, least)
+        trusted = (jnp.arange(steps) <= i // rounds)[:, None]
+        guess = solved(trusted, path, seen, shares, threat.batch / steps)
+        guess += JITTER * (1 - i / (0.7 * total)).clip(0) * jax.random.normal(k, guess.shape)
+        guess = jax.vmap(lambda y: onto_simplex(y, 1.0))(guess)
+        return (jnp.where(trusted, 0.5 * (shares + guess), guess), best, least), None
+
+    first = jnp.full((steps, n), 1 / n)
+    given = jnp.arange(total), jax.random.split(key, total)
+    (_, best, least), _ = lax.scan(one, (first, first, jnp.array(jnp.inf)), given)
+    return best, least
+
+
+def solved(trusted, path: Path, seen: Seen, shares, mini: float) -> Float[Array, "steps n"]:
+    """y_t = p_t - e_t, the e_t of least squares in the linear system of the module docstring.
+
+    Errors are weighted as what they come from: `mini` images' features about their mean, and the noise;
+    e_t is expected about p_t less the shares of all steps together.
+    """
+    h = jnp.where(trusted, path.h, seen.h)
+    p = jnp.where(trusted, path.p, seen.p)
+    spread = jnp.where(trusted[..., None], path.spread, seen.spread).reshape(-1, h.shape[1])
+    w = shares.mean(0)
+    expected = p - w
+    doubt = jnp.mean(w * (1 - w)) / mini + 1e-3
+    s = spread * jnp.sqrt(1 / (mini * p.shape[1] * seen.spread.shape[0]))
+    rest = 0.01 * jnp.mean(jnp.sum(s * s, 0)) + FLOOR * jnp.mean(h * h) + seen.noise
+
+    def white(z):  # (s^T s + rest)^-1 z
+        return (z - s.T @ jnp.linalg.solve(s @ s.T + rest * jnp.eye(len(s)), s @ z)) / rest
+
+    seen_by = white(h.T)
+    normal = h @ seen_by + jnp.eye(len(h)) / doubt
+    wanted = seen_by.T @ (seen.layer.kernel.T - h.T @ expected)
+    if seen.layer.bias is not None:
+        weight = 1 / (seen.noise + 1e-6)
+        normal += weight
+        wanted += weight * (seen.layer.bias - expected.sum(0))
+    return p - expected - jnp.linalg.solve(normal, wanted)

@@ -1,0 +1,97 @@
+"""What the tests of attacks share: a line an attack, and the attacks compiled once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jleak.catalog import ATTACKS
+
+RESTARTS = 4
+KEYS = jax.random.split(jax.random.key(11), RESTARTS)
+
+
+def squared(got, seen, x):
+    """DLG, algorithm 1: the sum of squared differences."""
+    return np.sum((got - seen) ** 2)
+
+
+def cosine_and_variation(got, seen, x):
+    """Inverting Gradients, equation 4, and the total variation of its code: two means of |differences|."""
+    cosine = got @ seen / np.linalg.norm(got) / np.linalg.norm(seen)
+    rows, columns = np.abs(x[:, 1:] - x[:, :-1]), np.abs(x[:, :, 1:] - x[:, :, :-1])
+    return 1 - cosine + 1e-4 * (rows.mean() + columns.mean())
+
+
+class Line(NamedTuple):
+    """One attack on the small case.
+
+    `objective(its update, the seen one, x)` is the paper's, in NumPy. After `steps` steps the best of four
+    starts has `measured` dB more than the best constant image; `asked` is what the test insists on.
+    """
+
+    objective: Callable
+    steps: int
+    measured: float
+    asked: float
+    most: int | None = None
+    """The largest batch that it takes."""
+    boxed: bool = False
+    """Whether it looks for images in [0, 1] alone."""
+
+
+LINES = {
+    "dlg": Line(squared, 30, 69, 40),
+    "idlg": Line(squared, 30, 141, 80, most=1),
+    "inverting": Line(cosine_and_variation, 100, 58, 35, boxed=True),
+}
+
+
+def largest(name):
+    return LINES[name].most if name in LINES else None
+
+
+every_attack = pytest.mark.parametrize("name", sorted(ATTACKS))
+
+
+class Run(NamedTuple):
+    """A compiled attack `(four keys, four views)`, what it found on the small case, its tracings so far."""
+
+    recs: Any
+    attack: Callable
+    traces: list[int]
+
+
+def fresh(name, victim):
+    """The attack built, traced and run anew."""
+    attack, traces = ATTACKS[name](victim.threat, steps=LINES[name].steps), []
+
+    def noted(key, view):
+        traces.append(1)
+        return attack(key, view)
+
+    compiled = jax.jit(jax.vmap(noted))
+    return Run(compiled(KEYS, four(victim.view)), compiled, traces)
+
+
+def four(view):
+    return jax.tree.map(lambda u: jnp.stack([u] * RESTARTS), view)
+
+
+def equal(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def psnr(x, truth):
+    return -10 * np.log10(
+        np.mean((np.clip(np.asarray(x, np.float64), 0, 1) - np.asarray(truth, np.float64)) ** 2)
+    )
+
+
+def margin(rec, victim):
+    """How many dB it is above the best constant image."""
+    truth = np.asarray(victim.batch.x)
+    return psnr(rec.x, truth) - psnr(np.full_like(truth, truth.mean()), truth)
