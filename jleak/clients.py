@@ -11,6 +11,7 @@ transformation as `jax.grad` is one. The lifters keep the common cases short::
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import lax
 
@@ -100,7 +101,55 @@ def fedavg(model: Model, loss: Loss, *, lr: float = 0.1, steps: int = 10, epochs
     return client
 
 
-CLIENTS: dict[str, Callable[..., Client]] = {"fedavg": fedavg, "fedsgd": fedsgd}
+def fedsgd_dropout(model: Model, loss: Loss, *, rate: float = 0.5) -> Client:
+    """`fedsgd` with dropout in front of the classifier: every feature is zeroed with probability `rate`.
+
+    Features that stay are divided by 1 - rate; each image has a mask of its own, drawn by the key. Source:
+    Srivastava et al., JMLR 2014; as a defense, Scheliga et al., "Dropout is NOT All You Need to Prevent
+    Gradient Leakage", AAAI 2023, who break it. An attacker that imitates this client draws masks of its own.
+
+    Args:
+      model: one that tells its `features`.
+      loss: as `fedsgd`.
+      rate: in [0, 1); 0 is `fedsgd`.
+
+    Raises:
+      InputError: a rate outside of that, a model without `features`.
+
+    >>> import jax.numpy as jnp
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> batch = Batch(jnp.ones((1, 2, 2, 1)), jnp.array([2]))
+    >>> client = fedsgd_dropout(model, cross_entropy, rate=0.9)
+    >>> update = client(jax.random.key(1), model.init(jax.random.key(0)), batch)
+    >>> int((update["head"]["kernel"] == 0).all(1).sum()) >= 2
+    True
+    """
+    number("rate", rate, least=0, below=1)
+    if model.features is None:
+        raise InputError("fedsgd_dropout needs a model that tells its features; give its Model a `features`")
+
+    def apply(params, x, key):
+        layer = params["params"]
+        for name in model.head:
+            layer = layer[name]
+        h = model.features(params, x)
+        h = jnp.where(jax.random.bernoulli(key, 1 - rate, h.shape), h / (1 - rate), 0.0)
+        return h @ layer["kernel"] + layer.get("bias", 0.0)
+
+    def client(key: Key, params: Params, batch: Batch) -> Params:
+        masked = model._replace(apply=lambda params, x: apply(params, x, stream(key, "dropout")))
+        return fedsgd(masked, loss)(key, params, batch)
+
+    return client
+
+
+CLIENTS: dict[str, Callable[..., Client]] = {
+    "fedavg": fedavg,
+    "fedsgd": fedsgd,
+    "fedsgd_dropout": fedsgd_dropout,
+}
 """How a client computes its update, by name: `(model, loss, *, ...) -> Client`."""
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy import stats
 
-from jleak.clients import chain, fedsgd, from_optax, on_batch, on_example, on_update
+from jleak.clients import chain, fedsgd, fedsgd_dropout, from_optax, on_batch, on_example, on_update
 from jleak.defenses import clip, gaussian
 from jleak.losses import cross_entropy, mse
 from jleak.tree import norm
@@ -224,3 +224,41 @@ def test_optaxs_global_clipping_is_ours(case):
     theirs = from_optax(optax.clip_by_global_norm(0.05))(client)(KEY, params, batch)
     ours = clip(bound=0.05)(client)(KEY, params, batch)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), theirs, ours)
+
+
+def featured():
+    """The model above, with its features told."""
+    model = softmax_model()
+    return model._replace(features=lambda params, x: x.reshape(len(x), 6) - params["stats"]["mean"])
+
+
+def test_dropout_at_rate_zero_is_fedsgd(case):
+    _, params, batch = case
+    near(fedsgd_dropout(featured(), cross_entropy, rate=0.0)(KEY, params, batch), by_hand(params, batch))
+
+
+def test_dropout_zeroes_and_scales_the_features_of_each_image(case):
+    """One image: a feature that is dropped leaves no gradient, one that stays is scaled by 1 / (1 - rate)."""
+    _, params, batch = case
+    one = Batch(batch.x[:1], batch.y[:1])
+    client = jax.jit(jax.vmap(lambda k: fedsgd_dropout(featured(), cross_entropy, rate=0.5)(k, params, one)))
+    update = client(jax.random.split(KEY, 4000))["head"]
+    ratio = update["kernel"] / update["bias"][:, None, :]  # the feature, as the classifier saw it
+    h = np.asarray(batch.x[0]).reshape(6) - 1
+    dropped = np.isclose(ratio[..., 0], 0.0)
+    np.testing.assert_allclose(
+        ratio[..., 0][~dropped], np.broadcast_to(2 * h, (4000, 6))[~dropped], rtol=1e-4
+    )
+    assert stats.binomtest(int(dropped.sum()), dropped.size, 0.5).pvalue > 1e-4
+    assert len(np.unique(dropped, axis=0)) == 2**6  # features are dropped independently
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_dropout_refuses_a_rate_that_is_none(rate):
+    with pytest.raises(ValueError, match="rate must be"):
+        fedsgd_dropout(featured(), cross_entropy, rate=rate)
+
+
+def test_dropout_refuses_a_model_without_features():
+    with pytest.raises(ValueError, match="needs a model that tells its features"):
+        fedsgd_dropout(softmax_model(), cross_entropy)

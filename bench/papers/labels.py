@@ -111,7 +111,7 @@ def defended(given):
     """Noise, pruning, clipping and DP-SGD-like noise, B = 8, IID."""
     named = [f"gaussian:sigma={s}" for s in (0.01, 0.1, 1.0)]
     named += [f"prune:fraction={f}" for f in (0.2, 0.4, 0.6, 0.8, 0.9, 0.99)]
-    named += ["clip:bound=1.0", "laplace:scale=0.1"]
+    named += ["clip:bound=1.0", "dp_sgd:bound=1.0,noise=0.1", "dp_sgd:bound=1.0,noise=1.0"]
     rows = {}
     for name in ("cifar10", "cifar100"):
         for init in ("zhu", "lecun"):
@@ -135,23 +135,46 @@ def training(given, stages=tuple(range(0, 10_001, 500))):
     return table(given, rows, (*FEW, "counts:pbar=auxiliary"))
 
 
-def local(given):
-    """FedAvg: local steps and rates, mini-batches of 8, CIFAR-10."""
+LOCAL = ("random", "llg:exact=false", "llg_star:exact=false", "llg_plus:exact=false", "demix")
+
+
+def local(given, steps=((1, 0.1), (10, 0.001), (10, 0.01), (10, 0.1), (100, 0.001)), attacks=LOCAL):
+    """FedAvg, mini-batches of 8, CIFAR-10: (local steps, rate), the published rules and `demix`."""
     rows = {}
     for init in ("zhu", "lecun"):
         for draw, how in DRAWS.items():
-            for steps, lr in ((10, 0.001), (10, 0.01), (10, 0.1), (100, 0.001)):
-                rows[f"{init}, {draw}, {steps} steps, lr={lr}"] = setting(
-                    given, "cifar10", how, f"lenet:init={init}", batch=8 * steps,
-                    **spec("client", f"fedavg:steps={steps},lr={lr}"),
+            for count, lr in steps:
+                rows[f"{init}, {draw}, {count} steps, lr={lr}"] = setting(
+                    given, "cifar10", how, f"lenet:init={init}", batch=8 * count,
+                    **spec("client", f"fedavg:steps={count},lr={lr}"),
                 )  # fmt: skip
-    return table(
-        rows,
-        ("random", "llg:exact=false", "llg_star:exact=false", "llg_plus:exact=false", "demix", "trajectory"),
-    )
+    return table(given, rows, attacks)
 
 
-PARTS = {part.__name__: part for part in (untrained, models, defended, training, local)}
+def followed(given):
+    """FedAvg, 10 local steps at rate .1: `trajectory`, seconds a victim, so in a part of its own."""
+    return local(given, ((10, 0.1),), ("random", "demix", "trajectory"))
+
+
+def dropout(given):
+    """FedSGD with dropout in front of the classifier, B = 8, CIFAR-10."""
+    rows = {
+        f"{init}, {draw}, rate={rate}": setting(
+            given,
+            "cifar10",
+            how,
+            f"lenet:init={init}",
+            batch=8,
+            **spec("client", f"fedsgd_dropout:rate={rate}"),
+        )
+        for init in ("zhu", "lecun")
+        for draw, how in DRAWS.items()
+        for rate in (0.2, 0.5)
+    }
+    return table(given, rows)
+
+
+PARTS = {part.__name__: part for part in (untrained, models, defended, training, local, followed, dropout)}
 
 
 if __name__ == "__main__":
