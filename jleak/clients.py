@@ -235,7 +235,7 @@ def from_optax(transformation: optax.GradientTransformation) -> Defense:
 def chain(*defenses: Defense) -> Defense:
     """`defenses` one after the other, the first nearest the client.
 
-    `chain()` is the identity. DP-SGD is `chain(clip_per_example(...), gaussian(...))`.
+    `chain()` is the identity.
 
     >>> import jax.numpy as jnp
     >>> add = on_update(lambda key, u: u + 1)

@@ -104,6 +104,7 @@ class Threat:
       batch: how many images the client holds in all.
       loss: the client's loss; None where the attacker is not told (label attacks take it for cross entropy).
       local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
+      epochs: how often these steps pass over the batch; a step's mini-batch has batch * epochs / local_steps.
       lr: the client's learning rate in these steps.
     """
 
@@ -112,6 +113,7 @@ class Threat:
     batch: int = 1
     loss: Loss | None = None
     local_steps: int = 1
+    epochs: int = 1
     lr: float = 0.0
 
     @property

@@ -111,6 +111,7 @@ def threat_of(case: Setting, client: Client, model: Model, batch: int, floats: F
         model=model,
         batch=batch,
         local_steps=local_steps(case),
+        epochs=case.client_args.get("epochs", 1),
         lr=floats["client"].get("lr", 0.0),
     )
 

@@ -5,16 +5,18 @@ of the defense imitates it.
 """
 
 from jleak.defenses.clip import CLIP, clip
+from jleak.defenses.dp_sgd import DP_SGD, dp_sgd
 from jleak.defenses.kind import KNOWS, Kind
 from jleak.defenses.noise import GAUSSIAN, LAPLACE, gaussian, laplace
 from jleak.defenses.prune import PRUNE, prune
 
 KINDS: dict[str, Kind] = {
     "clip": CLIP,
+    "dp_sgd": DP_SGD,
     "gaussian": GAUSSIAN,
     "laplace": LAPLACE,
     "prune": PRUNE,
 }
 """name -> the defense and the attackers that know of it."""
 
-__all__ = ["KINDS", "KNOWS", "Kind", "clip", "gaussian", "laplace", "prune"]
+__all__ = ["KINDS", "KNOWS", "Kind", "clip", "dp_sgd", "gaussian", "laplace", "prune"]

@@ -8,7 +8,7 @@ from jleak.check import number, one_of
 from jleak.clients import on_update
 from jleak.defenses.kind import Kind
 from jleak.tree import norm
-from jleak.types import Defense, View
+from jleak.types import Defense, Params, View
 
 SCOPES = ("global", "tensor")
 
@@ -38,18 +38,23 @@ def clip(*, bound: float, scope: str = "global") -> Defense:
     def fn(key, update):
         del key
         if scope == "global":
-            return jax.tree.map(lambda u: _scaled(u, norm(update), bound), update)
+            return clipped(update, bound)
         bounds = jax.tree.map(lambda _: bound, update) if jax.tree_util.all_leaves([bound]) else bound
-        return jax.tree.map(lambda u, b: _scaled(u, norm(u), b), update, bounds)
+        return jax.tree.map(clipped, update, bounds)
 
     return on_update(fn)
 
 
-def _scaled(u: Array, length: Float[Array, ""], bound: Float[Array, ""]) -> Array:
-    """u min(1, bound / length), with a finite derivative at length 0 and at bound infinity."""
+def clipped(update: Params, bound: Float[Array, ""]) -> Params:
+    """update min(1, bound / ||update||), with a finite derivative at a zero update and at bound infinity.
+
+    >>> clipped({"w": jnp.array([0.0, 4.0])}, 1.0)["w"].tolist()
+    [0.0, 1.0]
+    """
+    length = norm(update)
     over = length > bound
     factor = jnp.where(over, jnp.where(over, bound, 1.0) / jnp.where(over, length, 1.0), 1.0)
-    return (u * factor).astype(u.dtype)
+    return jax.tree.map(lambda u: (u * factor).astype(u.dtype), update)
 
 
 def adapt(view: View, *, scope: str = "global") -> Defense:

@@ -10,8 +10,9 @@ classifier's update is
 The h_t and p_t of a local training on dummy images, labelled with a guess y_t of every step's shares, make
 this a linear system for the e_t, and y_t = p_t - e_t is a better guess. Steps that the guess cannot be
 trusted for yet take the features that the update itself shows, those at the end of the training; the
-horizon of trust moves on by a step every `rounds` rounds. Guesses that differ by chance at first end at
-different trainings; those whose whole update is nearest to the client's are averaged.
+horizon of trust moves on by a step every `rounds` rounds, and two steps behind it labels are whole. Guesses
+that differ by chance at first end at different trainings; those whose whole update is nearest to the
+client's are averaged.
 
 That the labels be fitted to a simulated training is an old idea (Dimitrov et al., "Data Leakage in Federated
 Averaging", TMLR 2022, interpolate p between the two ends known); the linear system is not from there.
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jleak.check import number, one_of, whole
 from jleak.labels.counting import apportion, onto_simplex
@@ -178,6 +179,7 @@ def simulate(threat: Threat, view: View, x: Float[Array, "k h w c"], shares: Flo
 def follow(key, threat: Threat, view: View, x, seen: Seen, rounds: int):
     """The shares of every step of the training that ends nearest to the client's, and its distance."""
     steps, n = threat.local_steps, threat.classes
+    mini = threat.batch * threat.epochs / steps
     total = rounds * steps + AFTER
 
     def one(carry, given):
@@ -189,15 +191,32 @@ def follow(key, threat: Threat, view: View, x, seen: Seen, rounds: int):
         better = loss < least  # False for NaN
         best, least = jnp.where(better, shares, best), jnp.where(better, loss, least)
         trusted = (jnp.arange(steps) <= i // rounds)[:, None]
-        guess = solved(trusted, path, seen, shares, threat.batch / steps)
+        guess = solved(trusted, path, seen, shares, mini)
         guess += JITTER * (1 - i / (0.7 * total)).clip(0) * jax.random.normal(k, guess.shape)
-        guess = jax.vmap(lambda y: onto_simplex(y, 1.0))(guess)
+        guess = whole_labels(guess, jnp.arange(steps) < i // rounds - 1, mini)
         return (jnp.where(trusted, 0.5 * (shares + guess), guess), best, least), None
 
     first = jnp.full((steps, n), 1 / n)
     given = jnp.arange(total), jax.random.split(key, total)
     (_, best, least), _ = lax.scan(one, (first, first, jnp.array(jnp.inf)), given)
     return best, least
+
+
+def whole_labels(
+    shares: Float[Array, "steps n"], settled: Bool[Array, " steps"], mini: float
+) -> Float[Array, "steps n"]:
+    """Shares of each step's mini-batch, >= 0 and of sum 1; of the `settled` steps, whole labels of `mini`.
+
+    A mini-batch that is no whole number of images (a batch size that is not the client's) is left as it is.
+
+    >>> whole_labels(jnp.array([[0.7, 0.4]]), jnp.array([True]), 2.0).tolist()
+    [[0.5, 0.5]]
+    """
+    shares = jax.vmap(lambda y: onto_simplex(y, 1.0))(shares)
+    if not float(mini).is_integer():
+        return shares
+    snapped = jax.vmap(lambda y: apportion(mini * y, int(mini)) / mini)(shares)
+    return jnp.where(settled[:, None], snapped, shares)
 
 
 def solved(trusted, path: Path, seen: Seen, shares, mini: float) -> Float[Array, "steps n"]:

@@ -31,7 +31,7 @@ def test_label_attacks_are_told_of_the_local_steps(small_case, monkeypatch):
     case = small_case(**local(epochs=3))
     monkeypatch.setitem(catalog.ATTACKS, "inverting", lambda threat, **args: told.append(threat))
     attack_of(case, mlp((8, 8, 1), 10), View(None, None), floats_of(case))
-    assert (told[0].local_steps, told[0].lr, told[0].batch) == (6, 0.05, 4)
+    assert (told[0].local_steps, told[0].epochs, told[0].lr, told[0].batch) == (6, 3, 0.05, 4)
 
 
 def test_a_batch_that_the_steps_do_not_divide_is_refused(small_case, digits):

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jleak.types import Batch
+
 KEY = jax.random.key(7)
 
 
@@ -18,7 +20,8 @@ def of(update):
 
 
 def defended(defense, update, key=KEY):
-    return defense(of(update))(key, None, None)
+    """What a client of one image sends, whose update is this one."""
+    return defense(of(update))(key, None, Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, int)))
 
 
 def equal(a, b):

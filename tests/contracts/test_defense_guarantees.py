@@ -10,9 +10,12 @@ from defending import KEY, defended, equal, flat, near, shared, some_update
 from scipy import stats
 
 from jleak.catalog import DEFENSES
-from jleak.clients import chain
-from jleak.defenses import clip, gaussian, prune
+from jleak.check import InputError
+from jleak.clients import chain, fedavg
+from jleak.defenses import clip, dp_sgd, gaussian, prune
+from jleak.losses import cross_entropy
 from jleak.tree import dot
+from jleak.types import Batch, View
 
 # What each defense guarantees.
 
@@ -70,6 +73,71 @@ def test_prune_keeps_entries_of_one_magnitude_together(value):
             np.testing.assert_array_equal(defended(prune(fraction=fraction), u), u)
 
 
+def rows_of(three):
+    """The gradient of each example by itself, one row each, in double precision."""
+    one = jax.vmap(lambda x, y: three.client(KEY, three.params, Batch(x[None], y[None])))(*three.batch)
+    return np.stack([flat(jax.tree.map(lambda u, i=i: u[i], one)) for i in range(len(three.batch.y))])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.9, 1.0, 1.1, 100.0])
+def test_dp_sgd_is_the_mean_of_clipped_gradients(share, three):
+    """Abadi et al., CCS 2016, algorithm 1, in NumPy, at bounds below, between and above the norms."""
+    rows = rows_of(three)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    bound = float(share * np.median(lengths))
+    wanted = (rows * np.minimum(1, bound / lengths)).mean(0)
+    got = flat(shared(dp_sgd(bound=bound, noise=0.0), three))
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6 * np.abs(wanted).max())
+    assert np.linalg.norm(got) <= bound * (1 + 1e-6)
+
+
+def echo(key, params, batch):
+    """A client whose gradient of an example is the example: as bad as a gradient can be."""
+    return {"w": batch.x.mean(0)}
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("bound", [1e-3, 1.0, 50.0])
+def test_one_example_moves_dp_sgd_by_at_most_two_bounds_over_n(n, bound):
+    """And the worst example by exactly that."""
+    client, rng = dp_sgd(bound=bound, noise=0.0)(echo), np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 2, 3, 1)), jnp.zeros(n, int)
+    moved = []
+    for other in (-1e3 * x[0], 1e3 * x[0], 0 * x[0], rng.normal(size=(2, 3, 1))):
+        after = np.concatenate([other[None], x[1:]])
+        before, after = (flat(client(KEY, None, Batch(jnp.asarray(a), y))) for a in (x, after))
+        moved.append(np.linalg.norm(after - before))
+        assert moved[-1] <= 2 * bound / n * (1 + 1e-5)
+    if bound < 1:  # the example was clipped before, too
+        np.testing.assert_allclose(moved[0], 2 * bound / n, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bound", "noise", "n"), [(0.5, 2.0, 1), (0.5, 2.0, 4), (3.0, 0.1, 4), (1.0, 1.0, 10)]
+)
+def test_noise_of_dp_sgd_is_of_the_bound_and_the_batch(bound, noise, n):
+    batch = Batch(jnp.zeros((n, 100_000)), jnp.zeros(n, int))
+    drawn = flat(dp_sgd(bound=bound, noise=noise)(echo)(KEY, None, batch))
+    p = {
+        r: stats.kstest(drawn, stats.norm(scale=r * noise * bound / n).cdf).pvalue for r in (2 / 3, 1, 3 / 2)
+    }
+    assert p[1] > 1e-3
+    assert max(p[2 / 3], p[3 / 2]) < 1e-6
+
+
+def test_bound_and_noise_of_dp_sgd_may_be_traced_together(three):
+    """And are one by default."""
+    traced = jax.vmap(lambda b, s: shared(dp_sgd(bound=b, noise=s), three))(jnp.ones(2), jnp.arange(2.0))
+    near(jax.tree.map(lambda u: u[1], traced), shared(dp_sgd(), three), rtol=1e-5, atol=1e-6)
+    near(jax.tree.map(lambda u: u[0], traced), shared(dp_sgd(noise=0.0), three), rtol=1e-5, atol=1e-6)
+
+
+def test_dp_sgd_of_a_client_that_needs_more_than_one_example_is_refused(three):
+    local = three._replace(client=fedavg(three.model, cross_entropy, steps=3))
+    with pytest.raises(InputError, match="a multiple of its steps, got batch=1 and steps=3"):
+        shared(dp_sgd(), local)
+
+
 # What an attacker who knows of a defense believes.
 
 
@@ -94,6 +162,38 @@ def test_who_knows_of_clipping_clips_other_batches_to_the_bound(three, small):
 def test_who_sees_no_update_believes_in_no_clipping(scope, three):
     nothing = three.view._replace(update=jax.tree.map(jnp.zeros_like, three.view.update))
     assert equal(shared(DEFENSES["clip"].adapt(nothing, scope=scope), three), three.view.update)
+
+
+@pytest.mark.parametrize(("n", "bound"), [(3, 1e-3), (3, 0.5), (1, 1e-3), (1, 0.5), (1, 1e3)])
+def test_who_knows_of_dp_sgd_shares_the_true_update_on_the_true_batch(n, bound, small):
+    """Where all examples were clipped, or there is but one; without noise."""
+    case = small(n)
+    seen = shared(dp_sgd(bound=bound, noise=0.0), case)
+    imitated = shared(DEFENSES["dp_sgd"].adapt(case.view._replace(update=seen)), case)
+    near(imitated, seen, rtol=1e-4, atol=1e-6 * bound)
+    near(shared(DEFENSES["dp_sgd"].belief(bound=bound, noise=0.3), case), seen, rtol=1e-5, atol=1e-7)
+
+
+def test_who_knows_of_dp_sgd_sends_updates_of_the_observed_norm(three, small):
+    """Noise included, for nobody can tell it from the gradient."""
+    seen = shared(dp_sgd(bound=0.3, noise=0.5), three)
+    adapted = DEFENSES["dp_sgd"].adapt(three.view._replace(update=seen))
+    lengths = [np.linalg.norm(flat(u)) for u in (seen, shared(adapted, small(3, seed=1)))]
+    assert lengths[0] > 2 * 0.3
+    np.testing.assert_allclose(lengths[1], lengths[0], rtol=1e-5)
+
+
+def test_who_sees_no_update_of_dp_sgd_believes_in_no_clipping(three):
+    nothing = three.view._replace(update=jax.tree.map(jnp.zeros_like, three.view.update))
+    near(shared(DEFENSES["dp_sgd"].adapt(nothing), three), three.view.update, rtol=1e-5, atol=1e-7)
+
+
+def test_imitating_dp_sgd_has_a_finite_gradient_at_a_zero_update():
+    zero = jax.tree.map(jnp.zeros_like, some_update())
+    for seen in (zero, some_update()):
+        adapted = DEFENSES["dp_sgd"].adapt(View(None, seen))
+        slope = jax.grad(lambda u, a=adapted: dot(some_update(1), defended(a, u)))(zero)
+        assert np.isfinite(flat(slope)).all()
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 1.0])
