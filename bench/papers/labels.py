@@ -59,10 +59,13 @@ def table(given, rows, attacks=FEW):
     plan = {
         (row, a): LabelCase(**fields, **spec("attack", a))
         for row, fields in rows.items()
-        for a in attacks
+        for a in given.only or attacks
         if fields["batch"] in (8, 128) or a in FEW or a not in ALL
     }
-    cases, path = list(plan.values()), given.runs / "-".join(["labels", given.part, str(given.seed)])
+    cases, path = (
+        list(plan.values()),
+        given.runs / "-".join(["labels", given.part, *given.only, str(given.seed)]),
+    )
     finished = store.finished(path, kind="labels", resume=given.resume)
     sets = prepared(cases)
     store.make(path, {"kind": "labels", "command": " ".join(sys.argv), "cases": [c.to_json() for c in cases]})
@@ -102,9 +105,8 @@ def untrained(given):
 def models(given):
     """The other models of the catalog, CIFAR-10."""
     named = ("mlp", "mlp:activation_fn=relu", "convnet:width=16", "lenet:init=torch")
-    return table(
-        {f"{m}, IID, B={n}": setting(given, "cifar10", model=m, batch=n) for m in named for n in (8, 128)}
-    )
+    rows = {f"{m}, IID, B={n}": setting(given, "cifar10", model=m, batch=n) for m in named for n in (8, 128)}
+    return table(given, rows)
 
 
 def defended(given):
@@ -122,10 +124,10 @@ def defended(given):
     return table(given, rows, (*FEW, "llg_star:exact=false"))
 
 
-def training(given, stages=tuple(range(0, 10_001, 500))):
+def training(given):
     """CIFAR-10, U(-.5, .5), every 500 steps of SGD with batches of 8 at rate 0.1, to 10,000."""
     rows = {}
-    for steps in stages:
+    for steps in given.stages:
         for n in (8, 128):
             for draw, how in DRAWS.items():
                 if n == 8 or steps in (0, 1000, 3000, 10_000):
@@ -185,9 +187,12 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where records are kept")
     parser.add_argument("--resume", action="store_true", help="go on with what --runs holds")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ATTACK", help="these attacks alone")
+    parser.add_argument("--stages", nargs="+", type=int, default=range(0, 10_001, 500), metavar="STEPS")
     given = parser.parse_args()
     cache.enable()
     for part in given.parts:
         given.part = part
         found = {"models": given.models, "seed": given.seed, "rows": PARTS[part](given)}
-        save(f"labels-{part}" + (f"-seed{given.seed}" if given.seed else ""), found)
+        name = ["labels", part, *given.only, *([f"seed{given.seed}"] if given.seed else [])]
+        save("-".join(name), found)
