@@ -10,6 +10,7 @@ files of a folder (default ../shared/data, see its README); auxiliary data: 20 i
 """
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -64,7 +65,7 @@ def table(given, rows, attacks=FEW):
     }
     cases, path = (
         list(plan.values()),
-        given.runs / "-".join(["labels", given.part, *given.only, str(given.seed)]),
+        given.runs / "-".join([*named(given), str(given.seed)]),
     )
     finished = store.finished(path, kind="labels", resume=given.resume)
     sets = prepared(cases)
@@ -77,6 +78,11 @@ def table(given, rows, attacks=FEW):
         if record["accuracy"] is not None:
             cells["accuracy"] = round(100 * record["accuracy"], 1)
     return found
+
+
+def named(given):
+    """What the results of a part are called."""
+    return ["labels", given.part, *(re.sub(r"\W+", "_", attack) for attack in given.only)]
 
 
 def told(progress):
@@ -194,5 +200,4 @@ if __name__ == "__main__":
     for part in given.parts:
         given.part = part
         found = {"models": given.models, "seed": given.seed, "rows": PARTS[part](given)}
-        name = ["labels", part, *given.only, *([f"seed{given.seed}"] if given.seed else [])]
-        save("-".join(name), found)
+        save("-".join([*named(given), *([f"seed{given.seed}"] if given.seed else [])]), found)

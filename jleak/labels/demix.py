@@ -38,6 +38,9 @@ FLOOR = 1e-4
 """Ridge, as a share of ||A||^2: chosen among 1e-6 to 1e-2 on trained models, CIFAR-10, B = 8 and 128."""
 
 
+NEGATIVE = 0.05
+"""Negative shares in all that count as rounding."""
+
 MIXING = 3.0
 """Weight of the images' own deviations in the estimate of the common features: 1 is the variance of p - y at
 uniform p; chosen among 0 to 10 on ten models trained on CIFAR-10 (seed 7000) and untrained ones on faces."""
@@ -55,7 +58,9 @@ class Dummy(NamedTuple):
     spread: Float[Array, "k width"]
 
 
-def demix(threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "natural") -> LabelAttack:
+def demix(
+    threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "natural", clipped: bool = False
+) -> LabelAttack:
     """Label counts without auxiliary data; on trained models best for batches smaller than the class count.
 
     The fixed point of the module docstring, damped by a half; derived here.
@@ -65,6 +70,8 @@ def demix(threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "na
       steps: iterations.
       images: dummy images, two or more.
       dummy: their name (`jleak.labels.dummies.DUMMIES`).
+      clipped: whether the client may have scaled its update down (`clip`, `dp_sgd`): the scale is then the
+        least that leaves hardly a share negative (`scale`). Costs success where nothing was clipped.
 
     Raises:
       InputError: steps below one, images below two, unknown dummy, a loss that is not softmax cross
@@ -95,6 +102,9 @@ def demix(threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "na
     def infer(key, view, known):
         layer = head(threat.model, view.params["params"])
         seen = scaled(checked(threat.model, view.update), threat, known)
+        if clipped:
+            s = scale(seen, layer, known)
+            seen = seen._replace(dw=seen.dw / s, db=seen.db / s, noise=seen.noise / s**2)
         shares = iterate(seen, layer, known, threat, steps)
         return apportion(threat.batch * shares, threat.batch)
 
@@ -151,6 +161,19 @@ def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
 
     (h, db), _ = lax.scan(refine, (known.mean, db), length=5)
     return Seen(dw, db, noise, h)
+
+
+def scale(seen: Seen, layer: Head, known: Dummy) -> Float[Array, ""]:
+    """By what an update was scaled down, as far as it shows: shares p - db / s must not be negative.
+
+    The least s at which the negative shares sum to `NEGATIVE` at most; exact where a class that the model
+    gives some probability is absent, too small where every class is there. Derived here.
+    """
+    b = 0.0 if layer.bias is None else layer.bias
+    p = jax.nn.softmax((seen.h + known.spread) @ layer.kernel.T + b).mean(0)
+    candidates = jnp.geomspace(1e-4, 1.0, 200)
+    missing = jax.vmap(lambda s: jnp.maximum(seen.db / s - p, 0.0).sum())(candidates)
+    return candidates[jnp.argmax(missing <= NEGATIVE)].clip(1e-4)
 
 
 def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Float[Array, " n"]:
