@@ -17,6 +17,9 @@ STYLES = ("-", ":", "-.", "--")
 PANELS = 3
 """Panels in a line of a picture."""
 
+TICKS = 5
+"""Most labels below an axis of training steps."""
+
 SPREAD = 0.05
 """Distance between the marks of two attacks at one place, as a share of the distance of two places."""
 
@@ -74,7 +77,8 @@ def by_training(group: Sequence[Block], run: Path) -> Picture:
     for axis, batch in zip(grid.flat, batches, strict=False):
         for line, look in zip(lines, looks(lines), strict=True):
             curve(axis, look, at_stages(group, line.attack, batch))
-        axis.set_xticks(range(len(group)), [stage(block) for block in group])
+        shown = thinned(len(group))
+        axis.set_xticks(shown, [stage(group[i]) for i in shown])
         axis.set_title(f"batch {batch}", fontsize=10)
         framed(axis, "steps of training")
     for axis in grid[:, 0]:
@@ -120,6 +124,15 @@ def looks(lines: Sequence[Line]) -> list[dict[str, Any]]:
         floor = {"color": "grey", "marker": "", "linestyle": "--", "shift": 0.0, "zorder": 1}
         found.append({"label": line.short, "linewidth": 1.4, **(floor if line.guesses else look)})
     return found
+
+
+def thinned(count: int) -> list[int]:
+    """The places of at most `TICKS` ticks, evenly apart, the first and the last among them.
+
+    >>> thinned(3), thinned(21)
+    ([0, 1, 2], [0, 5, 10, 15, 20])
+    """
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, TICKS))})
 
 
 def curve(axis: Axes, look: dict[str, Any], rates: dict[float, Rate]) -> None:

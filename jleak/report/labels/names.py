@@ -13,15 +13,19 @@ SHARED = ("public", "loss_fn", "train_lr", "train_batch", "models", "victims", "
 """Settings that a title names where they differ between blocks."""
 
 
+FORM = "exact"
+"""The argument that says whether a rule ran as published or repaired: always told."""
+
+
 def short(record: Record, among: Sequence[Record]) -> str:
-    """An attack's name with the arguments that are truth values, not the defaults, or not a namesake's."""
+    """An attack's name with its form, and the arguments that are not the defaults or not a namesake's."""
     name, args = record["attack"], record["attack_args"]
     defaults = keywords(LABELS[name]) if name in LABELS else {}
     others = [r["attack_args"] for r in among if r["attack"] == name]
     told = {
         key: value
         for key, value in args.items()
-        if isinstance(value, bool)
+        if key == FORM
         or value != defaults.get(key, value)
         or any(other.get(key) != value for other in others)
     }
