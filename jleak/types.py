@@ -40,12 +40,15 @@ class View(NamedTuple):
       update: what came back from the client, after its defense; shaped like `params["params"]`.
       labels: the batch's labels, only where the threat grants them.
       prior: public side arrays (generator weights, auxiliary images), or None.
+      statistics: the BatchNorm statistics of the client's batch, shaped like `params["batch_stats"]`, only
+        where the client sends them. No defense acts on them.
     """
 
     params: Params
     update: Params
     labels: Labels | None = None
     prior: PyTree | None = None
+    statistics: PyTree | None = None
 
 
 class Reconstruction(NamedTuple):
@@ -65,7 +68,7 @@ class Reconstruction(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A classifier as two pure functions and the three facts an attacker may know of it.
+    """A classifier as two pure functions and the facts that an attacker may know of it.
 
     Attributes:
       init: `key -> params`.
@@ -75,6 +78,12 @@ class Model(NamedTuple):
       head: path of the classifier's dense layer inside `params["params"]`. Label attacks find
         the layer by this declaration, never by its position in the tree.
       features: `(params, x) -> h`, the input of that layer, (n, width); None if the model does not say.
+      chain: the paths of its dense layers from the input to the head, where it is nothing but these with
+        `activation` between them (an MLP); empty otherwise.
+      activation: the name of that function (`jleak.models.build.ACTIVATIONS`).
+      statistics: `(params, x) -> batch statistics`, mean and variance of x at every BatchNorm layer, shaped
+        like `params["batch_stats"]`; None without BatchNorm.
+      sends_statistics: whether clients send these along with their update.
     """
 
     init: Callable[[Key], Params]
@@ -83,6 +92,10 @@ class Model(NamedTuple):
     classes: int
     head: tuple[str, ...]
     features: Callable[[Params, Float[Array, "n h w c"]], Float[Array, "n width"]] | None = None
+    chain: tuple[tuple[str, ...], ...] = ()
+    activation: str | None = None
+    statistics: Callable[[Params, Float[Array, "n h w c"]], PyTree] | None = None
+    sends_statistics: bool = False
 
 
 Loss = Callable[[Float[Array, "n classes"], Labels | SoftLabels], Float[Array, ""]]
