@@ -33,7 +33,7 @@ def mse(x: Float[Array, "n h w c"], truth: Float[Array, "n h w c"]) -> Float[Arr
     >>> print(mse(jnp.full((1, 8, 8, 1), 0.5), jnp.zeros((1, 8, 8, 1))))
     [0.25]
     """
-    _check_images(x=x, truth=truth)
+    check_images(x=x, truth=truth)
     return jnp.mean(jnp.square(x - truth), axis=(1, 2, 3))
 
 
@@ -121,7 +121,7 @@ def ssim(x: Float[Array, "n h w c"], truth: Float[Array, "n h w c"]) -> Float[Ar
     >>> print([f"{ssim(x, truth)[0]:.3f}" for x in (truth, truth / 2, 1 - truth)])
     ['1.000', '0.649', '-0.898']
     """
-    _check_images(x=x, truth=truth)
+    check_images(x=x, truth=truth)
     if min(x.shape[1:3]) < 3:
         raise InputError(
             f"ssim needs images of at least 3 x 3 pixels, got {x.shape[1]} x {x.shape[2]}; use mse or psnr"
@@ -154,7 +154,7 @@ def best_constant(truth: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     >>> print(best_constant(truth).ravel(), f"{psnr(best_constant(truth), truth)[0]:.2f} dB")
     [0.5 0.5 0.5 0.5] 6.02 dB
     """
-    _check_images(truth=truth)
+    check_images(truth=truth)
     return jnp.broadcast_to(jnp.mean(truth, axis=(1, 2), keepdims=True), truth.shape)
 
 
@@ -182,7 +182,7 @@ def _bands(size: int, radius: int, sigma: float) -> Float[Array, "windows size"]
     return weights / jnp.sum(weights, axis=1, keepdims=True)
 
 
-def _check_images(**images: Array) -> None:
+def check_images(**images: Array) -> None:
     """Raises an InputError unless all are batches of float images of one shape."""
     shapes = {name: jnp.shape(image) for name, image in images.items()}
     if any(len(shape) != 4 for shape in shapes.values()) or len(set(shapes.values())) > 1:
