@@ -10,7 +10,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from jleak import attacks, losses, models
+from jleak import attacks, leakage, losses, models
 from jleak.check import REQUIRED, InputError, arguments, keywords, number, one_of, whole
 from jleak.clients import CLIENTS
 from jleak.data import SOURCES
@@ -34,8 +34,11 @@ LOSSES = {
     "bce": losses.bce,
     "cross_entropy": losses.cross_entropy,
     "mse": losses.mse,
+    "sigmoid_mse": losses.sigmoid_mse,
 }
-MEASURES: dict[str, Callable] = {}
+MEASURES: dict[str, Callable] = {
+    "mixing": leakage.mixing,
+}
 PRIORS: dict[str, Callable] = {}
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -53,6 +53,26 @@ def mse(logits: Float[Array, "n classes"], y: Labels | SoftLabels) -> Float[Arra
     return jnp.mean(jnp.square(logits - _targets(logits, y)))
 
 
+def sigmoid_mse(logits: Float[Array, "n classes"], y: Labels | SoftLabels) -> Float[Array, ""]:
+    """Squared error between one sigmoid a class and the labels' distributions.
+
+    mean_i (1 / classes) sum_c (s(z_ic) - y_ic)^2, s the logistic function: the mean over the classes. At z
+    near 0 every class's residual is about as large as the target's, which mixes the images of a batch in
+    the classifier's gradient (`jleak.leakage.mixing`).
+
+    Args:
+      logits: z, (n, classes).
+      y: hard labels (n,) or soft labels (n, classes).
+
+    Raises:
+      InputError: the shapes or the dtype of y do not fit (see `one_hot_or_soft`).
+
+    >>> print(sigmoid_mse(jnp.zeros((2, 4)), jnp.array([0, 3])))
+    0.25
+    """
+    return jnp.mean(jnp.square(jax.nn.sigmoid(logits) - _targets(logits, y)))
+
+
 def bce(logits: Float[Array, "n classes"], y: Labels | SoftLabels) -> Float[Array, ""]:
     """Binary cross entropy of one sigmoid a class, in nats.
 

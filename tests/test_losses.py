@@ -8,7 +8,7 @@ import pytest
 from jleak import losses
 from jleak.check import InputError
 
-ALL = [losses.cross_entropy, losses.mse, losses.bce]
+ALL = [losses.cross_entropy, losses.mse, losses.bce, losses.sigmoid_mse]
 N, CLASSES = 5, 7
 
 
@@ -21,6 +21,8 @@ def numpy_loss(name, z, y):
     if name == "mse":
         return ((z - y) ** 2).mean()
     s = 1 / (1 + np.exp(-z))
+    if name == "sigmoid_mse":
+        return ((s - y) ** 2).mean()
     return -(y * np.log(s) + (1 - y) * np.log(1 - s)).mean()
 
 
@@ -70,6 +72,7 @@ def test_gradients_have_their_closed_forms():
         losses.cross_entropy: (softmax - target) / N,
         losses.mse: 2 * (z - target) / (N * CLASSES),
         losses.bce: (sigmoid - target) / (N * CLASSES),
+        losses.sigmoid_mse: 2 * (sigmoid - target) * sigmoid * (1 - sigmoid) / (N * CLASSES),
     }
     for loss, expected in closed.items():
         np.testing.assert_allclose(jax.jit(jax.grad(loss))(logits, jnp.array(y)), expected, atol=1e-6)
