@@ -9,6 +9,7 @@ transformation as `jax.grad` is one. The lifters keep the common cases short::
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,28 @@ from jleak.tree import stream
 from jleak.types import Batch, Client, Defense, Key, Loss, Model, Params
 
 
-def fedsgd(model: Model, loss: Loss) -> Client:
+@dataclass(frozen=True)
+class FedSGD:
+    """The plain client, which shares its gradient. It tells its parts, so that attacks can compute with them.
+
+    Attributes:
+      model: the model that it trains.
+      loss: its loss.
+    """
+
+    model: Model
+    loss: Loss
+
+    def __call__(self, key: Key, params: Params, batch: Batch) -> Params:
+        del key  # draws nothing
+
+        def objective(weights):
+            return self.loss(self.model.apply({**params, "params": weights}, batch.x), batch.y)
+
+        return jax.grad(objective)(params["params"])
+
+
+def fedsgd(model: Model, loss: Loss) -> FedSGD:
     """The client of FedSGD: the gradient of the mean loss over its batch.
 
     Source: McMahan et al., AISTATS 2017 (FederatedSGD). The update has the structure of
@@ -36,16 +58,7 @@ def fedsgd(model: Model, loss: Loss) -> Client:
     >>> update["head"]["bias"].shape
     (3,)
     """
-
-    def client(key: Key, params: Params, batch: Batch) -> Params:
-        del key  # a plain client draws nothing
-
-        def objective(weights):
-            return loss(model.apply({**params, "params": weights}, batch.x), batch.y)
-
-        return jax.grad(objective)(params["params"])
-
-    return client
+    return FedSGD(model, loss)
 
 
 def fedavg(model: Model, loss: Loss, *, lr: float = 0.1, steps: int = 10, epochs: int = 1) -> Client:

@@ -4,14 +4,33 @@ An attack of this family is a point in space x distance x penalty x optimiser x 
 beside this file are such points, with their papers' defaults.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from jleak import distances
+from jleak.clients import FedSGD
 from jleak.labels.step import LabelStep
+from jleak.models.taps import Products, pays, products
 from jleak.search import Search, descend
 from jleak.spaces import Space
-from jleak.types import Batch, Distance, Penalty, Threat
+from jleak.tree import safe_sqrt
+from jleak.types import Batch, Distance, Key, Params, Penalty, Threat
+
+
+def cosine_of(found: Products) -> jax.Array:
+    """`distances.cosine` of two updates' products; its digits near 0 are those of float32 beside 1."""
+    lengths = safe_sqrt(found.a * found.b)
+    return 1.0 - found.dot / jnp.where(lengths > 0, lengths, 1.0)
+
+
+OF_PRODUCTS: dict[Distance, Callable[[Products], jax.Array]] = {
+    distances.cosine: cosine_of,
+    distances.l2: lambda found: found.a - 2 * found.dot + found.b,
+}
+"""Distances that inner products of the updates determine."""
 
 
 def matching(
@@ -60,13 +79,35 @@ def matching(
         y = fixed["y"] if "y" in fixed else jax.nn.softmax(point["y"])
         return space.decode(point["x"]), y
 
+    apart = mismatch(threat, distance)
+
     def objective(key, point, fixed, view):
         x, y = decode(point, fixed)
-        update = threat.client(key, view.params, Batch(x, y))
-        return distance(update, view.update) + penalty(x)
+        return apart(key, view.params, Batch(x, y), view.update) + penalty(x)
 
     def project(point):
         return {**point, "x": space.project(point["x"])}
 
     cost = threat.local_steps
     return descend(objective, start, decode, optimizer=optimizer, steps=steps, cost=cost, project=project)
+
+
+def mismatch(threat: Threat, distance: Distance) -> Callable[[Key, Params, Batch, Params], jax.Array]:
+    """`(key, params, batch, update) -> distance` of the believed client's update on `batch` from `update`.
+
+    For a plain client with a large model it comes from inner products alone, so that no candidate needs a
+    gradient of its own (`jleak.models.taps`).
+    """
+    client = threat.client
+    if isinstance(client, FedSGD) and distance in OF_PRODUCTS and pays(client.model, threat.batch):
+
+        def apart(key, params, batch, update):
+            del key  # a plain client draws nothing
+            return OF_PRODUCTS[distance](products(client.model, client.loss, params, batch, update))
+
+    else:
+
+        def apart(key, params, batch, update):
+            return distance(client(key, params, batch), update)
+
+    return apart

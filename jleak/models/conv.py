@@ -69,13 +69,26 @@ def im2col(
     >>> im2col(x, w, (2, 2), "VALID")[0, :, :, 0].tolist()
     [[10.0, 18.0], [42.0, 50.0]]
     """
-    kh, kw, _, _ = kernel.shape
-    sh, sw = strides
+    return jnp.einsum("nhwijc,ijcf->nhwf", patches(x, kernel.shape[:2], strides, padding), kernel)
+
+
+def patches(
+    x: Float[Array, "n h w c"],
+    window: tuple[int, int],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Float[Array, "n rows columns kh kw c"]:
+    """What a convolution's kernel multiplies, at every position of its output.
+
+    >>> x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+    >>> patches(x, (2, 2), (1, 1), "VALID")[0, 0, 1, :, :, 0].tolist()
+    [[1.0, 2.0], [4.0, 5.0]]
+    """
+    (kh, kw), (sh, sw) = window, strides
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], (kh, kw), (sh, sw), padding)
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     rows = (x.shape[1] - kh) // sh + 1
     columns = (x.shape[2] - kw) // sw + 1
     x = jnp.stack([x[:, :, j : j + sw * (columns - 1) + 1 : sw] for j in range(kw)], axis=3)
-    x = jnp.stack([x[:, i : i + sh * (rows - 1) + 1 : sh] for i in range(kh)], axis=3)
-    return jnp.einsum("nhwijc,ijcf->nhwf", x, kernel)
+    return jnp.stack([x[:, i : i + sh * (rows - 1) + 1 : sh] for i in range(kh)], axis=3)
