@@ -5,7 +5,7 @@ Everything here is differentiable, also at zero, and works under `jit` and `vmap
 
 import itertools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +118,32 @@ updates of one model
 def _shapes(a: PyTree) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(a)
     return {jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf) for path, leaf in leaves}
+
+
+def layout(init: Callable[[Key], PyTree]) -> tuple[tuple[str, ...], ...]:
+    """The paths of the tensors that `init` makes, in the order in which it makes them.
+
+    For Flax that is the order in which the model runs its layers: it lives in the insertion order of the
+    dicts that `init` returns, and the first `jit` or `tree.map` sorts them by name. So this traces `init`
+    itself, which costs no computation, and never looks at parameters.
+
+    Args:
+      init: `key -> nested dicts of arrays`, itself neither jitted nor ending in a `tree.map`.
+
+    >>> layout(lambda key: {"stem": {"kernel": jnp.ones(2), "bias": jnp.ones(1)}, "head": jnp.ones(3)})
+    (('stem', 'kernel'), ('stem', 'bias'), ('head',))
+    """
+    found: list[tuple[str, ...]] = []
+
+    def walk(tree, path):
+        if not isinstance(tree, Mapping):
+            found.append(path)
+            return
+        for name, branch in tree.items():
+            walk(branch, (*path, name))
+
+    jax.eval_shape(lambda key: walk(init(key), ()), jax.random.key(0))
+    return tuple(found)
 
 
 def draws(draw: Callable[..., Array], key: Key, a: PyTree) -> PyTree:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "jleak"
 
 FLOORS = [
     ["types", "tree", "check"],
-    ["models", "losses", "distances", "penalties", "metrics", "data"],
+    ["models", "losses", "distances", "penalties", "registration", "metrics", "data"],
     ["clients", "labels", "priors", "spaces"],
     ["defenses", "search", "leakage"],
     ["attacks"],
@@ -27,7 +27,7 @@ SIBLINGS = {
 }
 """Who may import a neighbour of its own floor after all."""
 
-TRUTHLESS = ("attacks", "labels", "search", "spaces", "distances", "penalties")
+TRUTHLESS = ("attacks", "labels", "search", "spaces", "distances", "penalties", "registration")
 """What an attack is made of: never sees the truth, so never what compares with it or draws it."""
 
 MOST_LINES_OF_FILE, MOST_LINES_OF_FUNCTION = 300, 40

@@ -47,7 +47,7 @@ def inverting(
         space=pixels(threat.shape, mean=0.5, std=0.25, box=True),
         distance=distances.cosine,
         penalty=lambda x: tv * penalties.total_variation(x),
-        optimizer=optimizer(optim, step_decay(lr, steps), signed=signed),
+        optimizer=optimizer(optim, step_decay(lr, steps), sign="hard" if signed else "none"),
         steps=steps,
         labels=label_step(threat, labels),
     )

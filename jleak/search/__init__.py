@@ -2,10 +2,19 @@
 
 from jleak.search.engine import Search, advance, begin, best, best_of, conditioned
 from jleak.search.gradient import descend
-from jleak.search.optimizers import OPTIMIZERS, optimizer, step_decay
+from jleak.search.optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    langevin,
+    optimizer,
+    schedule,
+    soft_sign,
+    step_decay,
+)
 
 __all__ = [
     "OPTIMIZERS",
+    "SCHEDULES",
     "Search",
     "advance",
     "begin",
@@ -13,6 +22,9 @@ __all__ = [
     "best_of",
     "conditioned",
     "descend",
+    "langevin",
     "optimizer",
+    "schedule",
+    "soft_sign",
     "step_decay",
 ]
