@@ -201,7 +201,8 @@ def masked_cosine(fraction: float) -> Distance:
 
     Of all entries of the tree as one vector the `fraction` with the largest |b| is kept, b the second
     argument; entries as large as the smallest of them are kept too, so a fraction above the share of b's
-    nonzeros keeps everything. The use is an update that was sparsified or is mostly noise.
+    nonzeros keeps everything. The use is an update that was sparsified or is mostly noise. In a search, b is
+    the same in every step, and XLA sorts it once before the loop.
 
     Source: Fang, Chen, Wang, Wang & Xia, GIFD, ICCV 2023, reference code (`sim_cmpr0`).
 

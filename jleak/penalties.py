@@ -116,7 +116,7 @@ def l2_norm(x: Float[Array, "n h w c"]) -> Float[Array, ""]:
 def group_consistency(x: Float[Array, "n h w c"], group: Float[Array, "n h w c"]) -> Float[Array, ""]:
     """Mean over the images of the distance from what several runs agree on: ||x_i - E(group)_i||_2.
 
-    Yin et al., See through Gradients, CVPR 2021, eq. 11: searches from several seeds hold each other to their
+    Yin et al., See through Gradients, CVPR 2021: searches from several seeds hold each other to their
     consensus. The derivative is taken as 0 at 0.
 
     Args:
@@ -146,7 +146,7 @@ def batch_statistics(
 
     sum_l ||mu_l(x) - mu*_l||_2 + ||var_l(x) - var*_l||_2, the first layer's terms times `first`.
 
-    Source: Yin et al., See through Gradients, CVPR 2021, eq. 9. `first=10` is that of breaching (Geiping et
+    Source: Yin et al., See through Gradients, CVPR 2021, R_BN. `first=10` is that of breaching (Geiping et
     al.), of GIAS and of GIFD. The derivative is taken as 0 where two statistics agree.
 
     Args:

@@ -132,7 +132,7 @@ def group_mean(group: Float[Array, "g n h w c"], *, most: float | None = None) -
 
     The shifts of one image are centred: the plain mean leans to some of the runs, the consensus lies between.
 
-    Source: Yin et al., See through Gradients, CVPR 2021, E(x_G) of eq. 11, by translation in place of
+    Source: Yin et al., See through Gradients, CVPR 2021, E(x_G), by translation in place of
     RANSAC-flow. Moved bilinearly, so it stays within the range of the images.
 
     Args:
