@@ -60,8 +60,8 @@ def pixels(
       box: whether every step is projected to [0, 1].
       start: `"normal"`, N(mean, std^2); `"uniform"`, mean + std U(-1, 1); `"patterned"`, a 4x4 patch of
         N(mean, std^2) for every image, tiled over it (Wei et al., A Framework for Evaluating Gradient
-        Leakage Attacks in Federated Learning, arXiv 2004.10397; `patterned-4` of breaching); `"mean"`, the mean
-        itself (`zeros` of normalised papers); `"zeros"`, black.
+        Leakage Attacks in Federated Learning, arXiv 2004.10397; `patterned-4` of breaching); `"mean"`, the
+        mean itself (`zeros` of normalised papers); `"zeros"`, black.
 
     Raises:
       InputError: std is negative, an unknown start, a mean that does not fit the shape.
