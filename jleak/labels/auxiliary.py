@@ -74,7 +74,7 @@ def by_class(threat: Threat, view: View) -> tuple[Float[Array, "classes classes"
     True
     """
     x, y = auxiliary(threat, view)
-    seen = response(threat.model, view, x)
+    seen = response(threat.model, view.params, x)
     s = seen.features.sum(1)
     member = jax.nn.one_hot(y, threat.classes)
     present = member.any(0)

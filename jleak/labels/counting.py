@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jleak.types import Counts, Key, Labels
 
@@ -26,8 +26,16 @@ def apportion(shares: Float[Array, " classes"], total: int) -> Counts:
     shares = onto_simplex(jnp.maximum(shares - shares.max(), -total), total)
     whole = jnp.floor(shares)
     missing = total - whole.sum()
-    rank = jnp.argsort(jnp.argsort(-(shares - whole)))
-    return (whole + (rank < missing)).astype(jnp.int32)
+    return (whole + (ranks(whole - shares) < missing)).astype(jnp.int32)
+
+
+def ranks(x: Float[Array, " n"]) -> Int[Array, " n"]:
+    """The place of each entry among all, from the least, 0; the first of equal ones comes first.
+
+    >>> ranks(jnp.array([0.3, -1.0, 0.3])).tolist()
+    [1, 0, 2]
+    """
+    return jnp.argsort(jnp.argsort(x))
 
 
 def onto_simplex(x: Float[Array, " n"], total: float) -> Float[Array, " n"]:

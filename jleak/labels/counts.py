@@ -52,7 +52,7 @@ def counts(threat: Threat, *, pbar: str = "flat") -> LabelAttack:
             x = auxiliary(threat, view).x
         else:
             x = dummies(threat, "natural" if pbar == "flat" else pbar, 64)
-        seen = response(threat.model, view, x)
+        seen = response(threat.model, view.params, x)
         p = jnp.full(n, 1 / n) if pbar == "flat" else seen.p.mean(0)
         return p, seen.features.sum(1).mean()
 

@@ -24,11 +24,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jleak.check import number, one_of, whole
+from jleak.check import number, whole
 from jleak.labels.counting import apportion
 from jleak.labels.counts import bias_gradient
-from jleak.labels.dummies import DUMMIES, dummies, response
-from jleak.labels.head import Head, checked, head, softmax_loss
+from jleak.labels.dummies import differing, dummies, response
+from jleak.labels.head import Head, checked, head, logits, noise_variance, softmax_loss
 from jleak.types import LabelAttack, Threat, View
 
 MOMENTS = 16
@@ -37,13 +37,13 @@ MOMENTS = 16
 FLOOR = 1e-4
 """Ridge, as a share of ||A||^2: chosen among 1e-6 to 1e-2 on trained models, CIFAR-10, B = 8 and 128."""
 
-
 NEGATIVE = 0.05
 """Negative shares in all that count as rounding."""
 
 MIXING = 3.0
 """Weight of the images' own deviations in the estimate of the common features: 1 is the variance of p - y at
-uniform p; chosen among 0 to 10 on ten models trained on CIFAR-10 (seed 7000) and untrained ones on faces."""
+uniform p; chosen among seven values up to 30 on ten models trained on CIFAR-10 (seed 7000) and untrained ones
+on faces (bench/NOTES.md)."""
 
 
 class Dummy(NamedTuple):
@@ -69,33 +69,26 @@ def demix(
       threat: what the attacker knows.
       steps: iterations.
       images: dummy images, two or more.
-      dummy: their name (`jleak.labels.dummies.DUMMIES`).
+      dummy: their name (`jleak.labels.dummies.DUMMIES`), of images that differ from each other.
       clipped: whether the client may have scaled its update down (`clip`, `dp_sgd`): the scale is then the
         least that leaves hardly a share negative (`scale`). Costs success where nothing was clipped.
 
     Raises:
-      InputError: steps below one, images below two, unknown dummy, a loss that is not softmax cross
-        entropy; at calibration, a model without `features`.
+      InputError: steps below one, images below two, dummies unknown or all alike, a loss that is not softmax
+        cross entropy; at calibration, a model without `features`.
 
-    >>> from jleak.clients import fedsgd
-    >>> from jleak.losses import cross_entropy
-    >>> from jleak.models import mlp
-    >>> from jleak.types import Batch
-    >>> model = mlp((4, 4, 1), 3, hidden=16)
-    >>> params = model.init(jax.random.key(0))
-    >>> batch = Batch(jax.random.uniform(jax.random.key(1), (5, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2]))
-    >>> update = fedsgd(model, cross_entropy)(jax.random.key(2), params, batch)
-    >>> demix(Threat(client=None, model=model, batch=5))(jax.random.key(3), View(params, update)).tolist()
+    >>> from jleak.labels.example import example
+    >>> threat, view = example([0, 2, 2, 2, 2])
+    >>> demix(threat)(jax.random.key(0), view).tolist()
     [1, 0, 4]
     """
     softmax_loss(threat, "demix")
     whole("steps", steps)
-    whole("images", images, least=2)
-    one_of("dummy", dummy, DUMMIES)
+    differing(dummy, images)
     number("lr", threat.lr, least=0)
 
     def calibrate(view: View) -> Dummy:
-        features = response(threat.model, view, dummies(threat, dummy, images)).features
+        features = response(threat.model, view.params, dummies(threat, dummy, images)).features
         mean = features.mean(0)
         return Dummy(mean, features - mean)
 
@@ -145,10 +138,9 @@ def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
     mean = jax.tree.map(lambda u: u / threat.local_steps, update)
     dw, db = mean.kernel, bias_gradient(mean, known.mean.sum())
     n = db.size
-    noise = jnp.mean(dw.sum(0) ** 2) / n
     dw, db = dw - dw.mean(0), db - db.mean()
     prior = jnp.mean(known.spread**2)
-    noise = noise.clip(1e-12 * prior)
+    noise = noise_variance(mean).clip(1e-12 * prior)
     mixing = noise + MIXING * prior * (1 - 1 / n) / (n * threat.batch)
 
     def refine(carry, _):
@@ -167,13 +159,13 @@ def scale(seen: Seen, layer: Head, known: Dummy) -> Float[Array, ""]:
     """By what an update was scaled down, as far as it shows: shares p - db / s must not be negative.
 
     The least s at which the negative shares sum to `NEGATIVE` at most; exact where a class that the model
-    gives some probability is absent, too small where every class is there. Derived here.
+    gives some probability is absent, too small where every class is there; 1 where noise leaves more negative
+    at any s. Derived here.
     """
-    b = 0.0 if layer.bias is None else layer.bias
-    p = jax.nn.softmax((seen.h + known.spread) @ layer.kernel.T + b).mean(0)
+    p = jax.nn.softmax(logits(layer, seen.h + known.spread)).mean(0)
     candidates = jnp.geomspace(1e-4, 1.0, 200)
-    missing = jax.vmap(lambda s: jnp.maximum(seen.db / s - p, 0.0).sum())(candidates)
-    return candidates[jnp.argmax(missing <= NEGATIVE)].clip(1e-4)
+    fits = jax.vmap(lambda s: jnp.maximum(seen.db / s - p, 0.0).sum())(candidates) <= NEGATIVE
+    return jnp.where(fits.any(), candidates[jnp.argmax(fits)], 1.0)
 
 
 def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Float[Array, " n"]:
@@ -192,8 +184,8 @@ def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -
         z, moved = part * common[0] + mix @ gram[0], part * common[1] + mix @ gram[1]
 
         def at(move):
-            logits = z - move * moved + b - move * seen.db
-            return jax.nn.softmax(logits[:, None] + spread[0] - move * spread[1]).mean(1)
+            base = z - move * moved + b - move * seen.db
+            return jax.nn.softmax(base[:, None] + spread[0] - move * spread[1]).mean(1)
 
         return jax.vmap(at)(moves).mean(0)
 

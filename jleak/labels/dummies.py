@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jleak.check import InputError, one_of
-from jleak.labels.head import head
-from jleak.types import Key, Model, Threat, View
+from jleak.check import InputError, one_of, whole
+from jleak.labels.head import head, logits
+from jleak.types import Key, Model, Params, Threat
 
 
 class Response(NamedTuple):
@@ -25,26 +25,24 @@ class Response(NamedTuple):
     p: Float[Array, "n classes"]
 
 
-def response(model: Model, view: View, x: Float[Array, "n h w c"]) -> Response:
-    """The response of the model that the server sent; a forward pass only.
+def response(model: Model, params: Params, x: Float[Array, "n h w c"]) -> Response:
+    """The response of a model with these parameters (its Flax variables); a forward pass only.
 
     Raises:
       InputError: the model does not tell its features.
 
     >>> from jleak.models import mlp
     >>> model = mlp((2, 2, 1), 3, hidden=4)
-    >>> view = View(model.init(jax.random.key(0)), update=None)
-    >>> [part.shape for part in response(model, view, jnp.ones((5, 2, 2, 1)))]
+    >>> params = model.init(jax.random.key(0))
+    >>> [part.shape for part in response(model, params, jnp.ones((5, 2, 2, 1)))]
     [(5, 4), (5, 3)]
     """
     if model.features is None:
         raise InputError(
             "this model does not tell its classifier's input; give its Model a `features` function"
         )
-    features = model.features(view.params, x)
-    layer = head(model, view.params["params"])
-    logits = features @ layer.kernel.T + (0.0 if layer.bias is None else layer.bias)
-    return Response(features, jax.nn.softmax(logits))
+    features = model.features(params, x)
+    return Response(features, jax.nn.softmax(logits(head(model, params["params"]), features)))
 
 
 def zeros(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
@@ -95,6 +93,24 @@ DUMMIES: dict[str, Callable[..., Array]] = {
     "zeros": zeros,
 }
 """Dummy images by name: `(key, (n, h, w, c)) -> images`."""
+
+ALIKE = ("ones", "zeros")
+"""Dummy images that do not differ from each other."""
+
+
+def differing(name: str, images: int) -> None:
+    """Checks that `images` dummy images of that name show how features differ from image to image.
+
+    Raises:
+      InputError: unknown name, fewer than two images, or images all alike.
+
+    >>> differing("natural", 2)
+    """
+    whole("images", images, least=2)
+    if one_of("dummy", name, DUMMIES) in ALIKE:
+        raise InputError(
+            f"dummy images must differ from each other here, got dummy={name!r}; use natural or uniform"
+        )
 
 
 def dummies(threat: Threat, name: str, count: int) -> Float[Array, "n h w c"]:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jleak.check import InputError
 from jleak.labels.counting import apportion
-from jleak.labels.head import checked, head, softmax_loss
+from jleak.labels.head import checked, head, logits, softmax_loss
 from jleak.types import LabelAttack, Threat
 
 LARGEST = 1e4
@@ -25,15 +25,9 @@ def ilrg(threat: Threat) -> LabelAttack:
     Raises:
       InputError: the loss is not softmax cross entropy; at inference, a classifier without a bias.
 
-    >>> from jleak.clients import fedsgd
-    >>> from jleak.losses import cross_entropy
-    >>> from jleak.models import mlp
-    >>> from jleak.types import Batch, View
-    >>> model = mlp((4, 4, 1), 3, hidden=16)
-    >>> params = model.init(jax.random.key(0))
-    >>> batch = Batch(jax.random.uniform(jax.random.key(1), (5, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2]))
-    >>> update = fedsgd(model, cross_entropy)(jax.random.key(2), params, batch)
-    >>> ilrg(Threat(client=None, model=model, batch=5))(jax.random.key(3), View(params, update)).tolist()
+    >>> from jleak.labels.example import example
+    >>> threat, view = example([0, 2, 2, 2, 2])
+    >>> ilrg(threat)(jax.random.key(0), view).tolist()
     [1, 0, 4]
     """
     softmax_loss(threat, "ilrg")
@@ -49,7 +43,7 @@ def ilrg(threat: Threat) -> LabelAttack:
         dw = update.kernel / threat.local_steps
         safe = jnp.where(jnp.abs(db) > 1e-12, db, 1e-12)
         embeddings = jnp.clip(dw / safe[:, None], -LARGEST, LARGEST)
-        p = jax.nn.softmax(embeddings @ layer.kernel.T + layer.bias)
+        p = jax.nn.softmax(logits(layer, embeddings))
         return apportion(solve(p, db * total, total), total)
 
     return LabelAttack(infer)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from jleak.check import one_of
 from jleak.labels.auxiliary import by_class
-from jleak.labels.counting import greedy
+from jleak.labels.counting import greedy, ranks
 from jleak.labels.dummies import DUMMIES, dummies, response
 from jleak.labels.head import checked, row_sums, softmax_loss
 from jleak.types import Counts, Key, LabelAttack, Threat, View
@@ -49,8 +49,7 @@ def published(g: Float[Array, " classes"], found: Impact, total: int, *, most: i
     >>> published(jnp.array([-3.0, -0.5, 1.0]), Impact(jnp.array(-1.0), jnp.zeros(3)), 4).tolist()
     [3, 1, 0]
     """
-    rank = jnp.argsort(jnp.argsort(g))
-    first = (g < 0) & (True if most is None else rank < most)
+    first = (g < 0) & (True if most is None else ranks(g) < most)
     counts = first.astype(jnp.int32)
     return greedy(g - found.offset - counts * found.impact, found.impact, counts, total)
 
@@ -117,22 +116,16 @@ def llg_star(threat: Threat, *, dummy: str = "uniform", exact: bool = True) -> L
         `features`.
 
     >>> import jax
-    >>> from jleak.clients import fedsgd
-    >>> from jleak.losses import cross_entropy
-    >>> from jleak.models import mlp
-    >>> from jleak.types import Batch
-    >>> model = mlp((4, 4, 1), 3, hidden=16)
-    >>> params = model.init(jax.random.key(0))
-    >>> batch = Batch(jax.random.uniform(jax.random.key(1), (5, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2]))
-    >>> update = fedsgd(model, cross_entropy)(jax.random.key(2), params, batch)
-    >>> llg_star(Threat(client=None, model=model, batch=5))(jax.random.key(3), View(params, update)).tolist()
+    >>> from jleak.labels.example import example
+    >>> threat, view = example([0, 2, 2, 2, 2])
+    >>> llg_star(threat)(jax.random.key(0), view).tolist()
     [1, 0, 4]
     """
     softmax_loss(threat, "llg_star")
     one_of("dummy", dummy, DUMMIES)
 
     def calibrate(view: View) -> Impact:
-        seen = response(threat.model, view, dummies(threat, dummy, 10 * min(threat.batch, 32)))
+        seen = response(threat.model, view.params, dummies(threat, dummy, 10 * min(threat.batch, 32)))
         s = seen.features.sum(1)
         own = jnp.tile((seen.p * s[:, None]).mean(0), (threat.classes, 1))
         return impact_of(own, jnp.full(threat.classes, s.mean()), threat, exact)
@@ -155,17 +148,9 @@ def llg_plus(threat: Threat, *, exact: bool = True) -> LabelAttack:
         class, a model without `features`.
 
     >>> import jax
-    >>> from jleak.clients import fedsgd
-    >>> from jleak.losses import cross_entropy
-    >>> from jleak.models import mlp
-    >>> from jleak.types import Batch
-    >>> model = mlp((4, 4, 1), 3, hidden=16)
-    >>> params = model.init(jax.random.key(0))
-    >>> x = jax.random.uniform(jax.random.key(1), (8, 4, 4, 1))
-    >>> batch, public = Batch(x[:5], jnp.array([0, 2, 2, 2, 2])), Batch(x[5:], jnp.arange(3))
-    >>> update = fedsgd(model, cross_entropy)(jax.random.key(2), params, batch)
-    >>> attack = llg_plus(Threat(client=None, model=model, batch=5))
-    >>> attack(jax.random.key(3), View(params, update, prior=public)).tolist()
+    >>> from jleak.labels.example import example
+    >>> threat, view = example([0, 2, 2, 2, 2])
+    >>> llg_plus(threat)(jax.random.key(0), view).tolist()
     [1, 0, 4]
     """
     softmax_loss(threat, "llg_plus")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from jleak.check import InputError
-from jleak.labels.counting import counts_of, sampled
+from jleak.labels.counting import counts_of, ranks, sampled
 from jleak.labels.head import checked, row_sums
 from jleak.types import LabelAttack, Threat
 
@@ -90,8 +90,7 @@ def bias_sign(threat: Threat) -> LabelAttack:
     def infer(key, view, known):
         layer = checked(threat.model, view.update)
         signs = row_sums(layer) if layer.bias is None else layer.bias
-        rank = jnp.argsort(jnp.argsort(signs))
-        return ((signs < 0) & (rank < threat.batch)).astype(jnp.int32)
+        return ((signs < 0) & (ranks(signs) < threat.batch)).astype(jnp.int32)
 
     return LabelAttack(infer)
 

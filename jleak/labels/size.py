@@ -18,7 +18,6 @@ from jleak.types import Threat
 SIGNIFICANT = 0.01
 """A fit of less chance than this is believed."""
 
-
 MOST = 256
 """The largest batch size that is considered unless told otherwise."""
 

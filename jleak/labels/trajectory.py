@@ -25,13 +25,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jleak.check import number, one_of, whole
+from jleak.check import InputError, number, whole
 from jleak.labels.counting import apportion, onto_simplex
 from jleak.labels.demix import demix
-from jleak.labels.dummies import DUMMIES, dummies
-from jleak.labels.head import Head, checked, head, softmax_loss
+from jleak.labels.dummies import differing, dummies, response
+from jleak.labels.head import Head, checked, noise_variance, softmax_loss
 from jleak.tree import dot
-from jleak.types import LabelAttack, Params, Threat, View
+from jleak.types import Key, LabelAttack, Params, Threat, View
 
 AFTER = 20
 """Rounds after the horizon of trust has passed the last step."""
@@ -46,7 +46,7 @@ FLOOR = 1e-3
 """Least variance of a feature about its mean, as a share of its mean square."""
 
 
-class Path(NamedTuple):
+class Training(NamedTuple):
     """A simulated local training, step by step.
 
     Attributes:
@@ -69,7 +69,7 @@ class Seen(NamedTuple):
       update: all of it.
       layer: of the classifier.
       noise: variance of an entry of it, by the sums over classes, which would be 0.
-      h, p, spread: as a `Path`'s, where the client's training ended.
+      h, p, spread: as a `Training`'s, where the client's training ended.
     """
 
     update: Params
@@ -92,29 +92,21 @@ def trajectory(
       starts: guesses that are followed side by side.
       rounds: rounds until the next step is trusted.
       images: dummy images, two or more.
-      dummy: their name (`jleak.labels.dummies.DUMMIES`).
+      dummy: their name (`jleak.labels.dummies.DUMMIES`), of images that differ from each other.
 
     Raises:
-      InputError: a number below its least, unknown dummy, a loss that is not softmax cross entropy; when
-        called, an update that cannot be read, a model without `features`.
+      InputError: a number below its least, dummies unknown or all alike, a loss that is not softmax cross
+        entropy; when called, an update that cannot be read or is not whole, a model without `features`.
 
-    >>> from jleak.clients import fedavg
-    >>> from jleak.losses import cross_entropy
-    >>> from jleak.models import mlp
-    >>> from jleak.types import Batch
-    >>> model = mlp((4, 4, 1), 3, hidden=16)
-    >>> params = model.init(jax.random.key(0))
-    >>> batch = Batch(jax.random.uniform(jax.random.key(1), (6, 4, 4, 1)), jnp.array([0, 2, 2, 2, 2, 2]))
-    >>> update = fedavg(model, cross_entropy, lr=0.5, steps=3)(jax.random.key(2), params, batch)
-    >>> threat = Threat(client=None, model=model, batch=6, local_steps=3, lr=0.5)
-    >>> trajectory(threat, starts=2)(jax.random.key(3), View(params, update)).tolist()
-    [1, 0, 5]
+    >>> from jleak.labels.example import example
+    >>> threat, view = example([2, 0, 2, 0, 2, 2], steps=3, lr=0.5)
+    >>> trajectory(threat, starts=2)(jax.random.key(0), view).tolist()
+    [2, 0, 4]
     """
     softmax_loss(threat, "trajectory")
     whole("starts", starts)
     whole("rounds", rounds)
-    whole("images", images, least=2)
-    one_of("dummy", dummy, DUMMIES)
+    differing(dummy, images)
     number("lr", threat.lr, least=0)
     if threat.local_steps == 1:
         return demix(threat, dummy=dummy)
@@ -144,20 +136,31 @@ def together(shares: Float[Array, "starts n"], losses: Float[Array, " starts"]) 
 def at_the_end(threat: Threat, view: View, x: Float[Array, "k h w c"]) -> Seen:
     """What the update shows; `x` are the dummy images."""
     layer = checked(threat.model, view.update)
+    whole_update(view)
     weights = jax.tree.map(lambda w, g: w - threat.lr * g, view.params["params"], view.update)
-    h, p = respond(threat, view, weights, x)
-    noise = jnp.mean(layer.kernel.sum(0) ** 2) / threat.classes
-    return Seen(view.update, layer, noise, h.mean(0), p.mean(0), h - h.mean(0))
+    h, p = response(threat.model, {**view.params, "params": weights}, x)
+    return Seen(view.update, layer, noise_variance(layer), h.mean(0), p.mean(0), h - h.mean(0))
 
 
-def respond(threat: Threat, view: View, weights: Params, x: Float[Array, "k h w c"]):
-    """Features and probabilities of the images."""
-    h = threat.model.features({**view.params, "params": weights}, x)
-    layer = head(threat.model, weights)
-    return h, jax.nn.softmax(h @ layer.kernel.T + (0.0 if layer.bias is None else layer.bias))
+def whole_update(view: View) -> None:
+    """Checks that the update is of all parameters.
+
+    Raises:
+      InputError: it is not.
+
+    >>> whole_update(View({"params": {"head": 0.0}}, {"head": 1.0}))
+    """
+    missing = set(view.params["params"]) - set(view.update)
+    if missing:
+        raise InputError(
+            f"trajectory follows the whole update, but that of {', '.join(sorted(missing))} is missing; "
+            "use demix, which reads the classifier's alone"
+        )
 
 
-def simulate(threat: Threat, view: View, x: Float[Array, "k h w c"], shares: Float[Array, "steps n"]) -> Path:
+def simulate(
+    threat: Threat, view: View, x: Float[Array, "k h w c"], shares: Float[Array, "steps n"]
+) -> Training:
     """The local training on `x`, every image labelled with a step's shares."""
     start = view.params["params"]
 
@@ -165,7 +168,7 @@ def simulate(threat: Threat, view: View, x: Float[Array, "k h w c"], shares: Flo
         weights, total = carry
 
         def objective(w):
-            h, p = respond(threat, view, w, x)
+            h, p = response(threat.model, {**view.params, "params": w}, x)
             return -jnp.mean(jnp.log(p.clip(1e-30)) @ y), (h, p)
 
         g, (h, p) = jax.grad(objective, has_aux=True)(weights)
@@ -173,21 +176,24 @@ def simulate(threat: Threat, view: View, x: Float[Array, "k h w c"], shares: Flo
         return (weights, jax.tree.map(jnp.add, total, g)), (h.mean(0), p.mean(0), h - h.mean(0))
 
     (_, update), (h, p, spread) = lax.scan(step, (start, jax.tree.map(jnp.zeros_like, start)), shares)
-    return Path(h, p, spread, update)
+    return Training(h, p, spread, update)
 
 
-def follow(key, threat: Threat, view: View, x, seen: Seen, rounds: int):
+def follow(
+    key: Key, threat: Threat, view: View, x: Float[Array, "k h w c"], seen: Seen, rounds: int
+) -> tuple[Float[Array, "steps n"], Float[Array, ""]]:
     """The shares of every step of the training that ends nearest to the client's, and its distance."""
     steps, n = threat.local_steps, threat.classes
     mini = threat.batch * threat.epochs / steps
     total = rounds * steps + AFTER
+    size = dot(seen.update, seen.update)
 
     def one(carry, given):
         shares, best, least = carry
         i, k = given
         path = simulate(threat, view, x, shares)
         gap = jax.tree.map(jnp.subtract, path.update, seen.update)
-        loss = dot(gap, gap) / dot(seen.update, seen.update)
+        loss = dot(gap, gap) / size
         better = loss < least  # False for NaN
         best, least = jnp.where(better, shares, best), jnp.where(better, loss, least)
         trusted = (jnp.arange(steps) <= i // rounds)[:, None]
@@ -219,7 +225,7 @@ def whole_labels(
     return jnp.where(settled[:, None], snapped, shares)
 
 
-def solved(trusted, path: Path, seen: Seen, shares, mini: float) -> Float[Array, "steps n"]:
+def solved(trusted, path: Training, seen: Seen, shares, mini: float) -> Float[Array, "steps n"]:
     """y_t = p_t - e_t, the e_t of least squares in the linear system of the module docstring.
 
     Errors are weighted as what they come from: `mini` images' features about their mean, and the noise;

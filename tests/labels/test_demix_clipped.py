@@ -37,6 +37,13 @@ def test_scale_is_one_at_most_and_never_zero():
         assert 0 < float(scale(seen, layer, known)) <= 1
 
 
+def test_where_noise_leaves_negative_shares_at_any_scale_nothing_was_scaled():
+    """Not the least scale, which would blow the noise up ten thousand times."""
+    db = jnp.array([0.5, 0.4, -0.4, -0.5])
+    seen = Seen(jnp.zeros((4, 2)), db, jnp.array(0.1), jnp.ones(2))
+    assert scale(seen, Head(jnp.zeros((4, 2)), None), Dummy(jnp.ones(2), jnp.zeros((2, 2)))) == 1.0
+
+
 def test_who_reckons_with_clipping_finds_the_labels(digits):
     """Twenty models, eight digits, an update scaled down: found by the one attack, lost to the other."""
     model = lenet((8, 8, 1), 10, init="lecun")

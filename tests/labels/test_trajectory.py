@@ -12,7 +12,7 @@ from jleak.clients import fedavg
 from jleak.labels import counts_of, demix, random, trajectory
 from jleak.labels.dummies import dummies
 from jleak.labels.head import head
-from jleak.labels.trajectory import Path, Seen, at_the_end, follow, simulate, solved, together
+from jleak.labels.trajectory import Seen, Training, at_the_end, follow, simulate, solved, together
 from jleak.losses import cross_entropy, mse
 from jleak.models import mlp
 from jleak.types import Batch, Threat, View
@@ -84,7 +84,7 @@ def test_the_linear_system_gives_back_the_shares_it_was_made_of():
     p, y = (jax.nn.softmax(2 * jax.random.normal(k, (3, 4))) for k in (k_p, k_y))
     e = p - y
     layer = head(mlp((2, 2, 1), 4), {"head": {"kernel": h.T @ e, "bias": e.sum(0)}})
-    path = Path(h, p, jnp.zeros((3, 2, 30)), None)
+    path = Training(h, p, jnp.zeros((3, 2, 30)), None)
     seen = Seen(None, layer, jnp.array(0.0), h[-1], p[-1], jnp.zeros((2, 30)))
     guess = solved(jnp.ones((3, 1), bool), path, seen, jnp.full((3, 4), 0.25), 8.0)
     np.testing.assert_allclose(guess, y, atol=0.05)
@@ -131,11 +131,21 @@ def test_one_step_is_left_to_demix(victims):
         ({"rounds": 0}, "rounds must be"),
         ({"images": 1}, "images must be"),
         ({"dummy": "grey"}, "dummy 'grey'"),
+        ({"dummy": "ones"}, "must differ from each other here, got dummy='ones'; use natural or uniform"),
     ],
 )
 def test_it_refuses(args, message):
     with pytest.raises(InputError, match=message):
         trajectory(THREAT, **args)
+
+
+def test_it_refuses_an_update_that_is_not_whole_and_a_model_that_hides_its_features(victims):
+    params, updates, _ = (jax.tree.map(lambda leaf: leaf[0], part) for part in victims)
+    with pytest.raises(InputError, match="whole update, but that of dense0 is missing; use demix"):
+        trajectory(THREAT)(KEY, View(params, {"head": updates["head"]}))
+    hiding = dataclasses.replace(THREAT, model=MODEL._replace(features=None))
+    with pytest.raises(InputError, match="give its Model a `features` function"):
+        trajectory(hiding)(KEY, View(params, updates))
 
 
 def test_it_refuses_another_loss():
