@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,7 @@ PSNR_QUARTILES = 120
 STYLES = {"recovered": "bold red", "partly": "yellow", "not recovered": "green"}
 
 
-def tables(found: Sequence[Row], width: int) -> list[Table]:
+def tables(found: Sequence[Row], width: int) -> list[Group]:
     """One table a data set and model: a line for each defense and attack, coloured by what leaked.
 
     Args:
@@ -29,7 +30,7 @@ def tables(found: Sequence[Row], width: int) -> list[Table]:
     return [table(title, group, width) for title, group in by_model(found)]
 
 
-def table(title: str, group: Sequence[Row], width: int) -> Table:
+def table(title: str, group: Sequence[Row], width: int) -> Group:
     """The table of one model."""
     first = group[0]
     knowing = {row.knows for row in group}
@@ -38,13 +39,7 @@ def table(title: str, group: Sequence[Row], width: int) -> Table:
         "SNR: of the update, after the defense. Evals: gradients of the victim model, a victim."
         + (f"\nThe attacker knows {first.knows} of the defense." if len(knowing) == 1 else "")
     )
-    out = Table(
-        title=escape(title),
-        caption=escape(caption),
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-    )
+    out = Table(box=SIMPLE_HEAD)
     for heading in ("defense", "attack", "knows")[: 2 + (len(knowing) > 1)]:
         out.add_column(heading, no_wrap=True)
     for heading in cells(first, width):
@@ -60,7 +55,13 @@ def table(title: str, group: Sequence[Row], width: int) -> Table:
         if row.status != "ok":
             out.add_row("", Text(row.status, style="red"))
         before = row.defense
-    return out
+    return captioned(title, out, caption)
+
+
+def captioned(title: str, table: Table, caption: str) -> Group:
+    """A table below its title and above its caption, both as wide as the screen, and a blank line."""
+    parts = [Text(title, style="bold"), table, *([Text(caption, style="dim")] if caption else []), Text("")]
+    return Group(*parts)
 
 
 def cells(row: Row, width: int) -> dict[str, Text]:

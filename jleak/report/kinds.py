@@ -13,6 +13,7 @@ from jleak.report.labels import console as label_console
 from jleak.report.labels import figures as label_figures
 from jleak.report.labels import page as label_page
 from jleak.report.labels import rows as label_rows
+from jleak.report.labels.names import short
 
 
 class Kind(NamedTuple):
@@ -49,13 +50,21 @@ def audit_line(case: Case) -> str:
 
 
 def labels_line(case: LabelCase) -> str:
-    """A case of label leakage in a line.
+    """A case of label leakage in a line; what is plain (no training, no defense, `fedsgd`) is left out.
 
     >>> labels_line(LabelCase(attack="llg", batch=8, train_steps=500))
-    'lenet, 500 steps, none, uniform, batch   8: llg       '
+    'lenet, 500 steps, uniform, batch 8: llg exact=true'
     """
-    trained = f", {case.train_steps} steps" if case.train_steps else ""
-    return f"{case.model}{trained}, {case.defense}, {case.draw}, batch {case.batch:3}: {case.attack:10}"
+    record = case.to_json()
+    told = [
+        case.model,
+        f"{case.train_steps} steps" if case.train_steps else "",
+        "" if case.client == "fedsgd" else case.client,
+        "" if case.defense == "none" else case.defense,
+        case.draw,
+        f"batch {case.batch}",
+    ]
+    return f"{', '.join(filter(None, told))}: {short(record, [record])}"
 
 
 def _audit(settings: dict[str, Any], path) -> list[Case]:

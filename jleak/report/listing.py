@@ -8,6 +8,7 @@ from rich.table import Table
 
 from jleak import catalog
 from jleak.check import REQUIRED, keywords
+from jleak.report.rows import text
 
 
 def show(screen: Console | None = None) -> None:
@@ -51,5 +52,6 @@ def arguments(factory: Any) -> str:
     'bound, scope=global'
     """
     return ", ".join(
-        name if default is REQUIRED else f"{name}={default}" for name, default in keywords(factory).items()
+        name if default is REQUIRED else f"{name}={text(default)}"
+        for name, default in keywords(factory).items()
     )

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jleak.audit.store import Record
 from jleak.defenses import KNOWS
-
-Record = dict[str, Any]
 
 SHARED = ("loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "lanes")
 """Settings without a column of their own: where they differ, tables and pictures are apart."""
@@ -147,14 +146,16 @@ def label(kind: str, record: Record, among: Sequence[Record]) -> str:
 
 
 def text(value: Any) -> str:
-    """A value as short as it stays exact.
+    """A value as short as it stays exact, as the command line takes it.
 
-    >>> text(1e-4), text(0.10000001), text([16, 8])
-    ('0.0001', '0.10000001', '16-8')
+    >>> text(1e-4), text(0.10000001), text([16, 8]), text(True)
+    ('0.0001', '0.10000001', '16-8', 'true')
     """
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return "-".join(map(text, value)) if isinstance(value, list) else str(value)
+    return "-".join(map(text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def row(records: list[Record], among: Sequence[Record]) -> Row:

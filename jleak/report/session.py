@@ -168,7 +168,8 @@ def shown(bars: Progress, total: int, line: Callable[[Any], str]):
 
     def listen(stand: Stand) -> None:
         text = line(stand.case)
-        bars.update(task, completed=stand.done, description=f"{text} {100 * stand.part:3.0f} %")
+        share = f" {100 * stand.part:.0f} %" if stand.part else ""
+        bars.update(task, completed=stand.done, description=text + share)
         if not bars.console.is_terminal and stand.done not in seen and stand.part == 0:
             seen.add(stand.done)
             say(bars.console, f"{stand.done}/{stand.total} {text}")

@@ -153,10 +153,18 @@ def test_tables_fit_the_screen_and_lose_nothing(record, width):
     )
     text = drawn(found, width)
     assert all(len(line) <= width for line in text.splitlines()) and "…" not in text
-    heads = " ".join(line for line in text.splitlines() if line.startswith("  batch"))
-    assert heads.replace("batch", "").split() == [str(n) for n in batches]
+    heads = " ".join(line for line in text.splitlines() if line.startswith(f"  {console.HEADING}"))
+    assert heads.replace(console.HEADING, "").split() == [str(n) for n in batches]
     assert text.count("mean over 4 models") == 1 or width == 60  # the caption once, below the last piece
     assert ("steps=30" in text) == (width == 160)
+
+
+def test_a_long_title_is_not_squeezed_into_a_narrow_table(record):
+    """Nor is the caption: both take the screen's width."""
+    found = rows.blocks([record(defense="gaussian", defense_args={"sigma": 0.1})])
+    text = drawn(found, 100)
+    assert "lenet on digits, uniform draw, gaussian sigma=0.1\n" in text.replace(" \n", "\n")
+    assert re.search(r"^In %, .* ± half its 95 % interval\.$", text, re.MULTILINE)
 
 
 def test_the_caption_tells_what_the_numbers_are(record):

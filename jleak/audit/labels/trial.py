@@ -153,21 +153,26 @@ def trained(case: LabelCase, model: Model, sides: Sides, memory: Memory, tell: T
     key, stage = of(case, *TRAINED), memory.stage
     if stage is None or stage.key != key or stage.steps > case.train_steps:
         memory.stage = None
-        fn = jax.vmap(model.init)
+        fn, own = jax.vmap(model.init), keys(case, "model")
         made = shaping(case) | {"shape": model.shape, "classes": model.classes}  # no argument tells them
-        init = memory.compiled("init", made, fn, keys(case, "model"))
-        stage = Stage(key, 0, init(keys(case, "model")))
-    before, end = stage.steps, jnp.asarray(case.train_steps)
-    while stage.steps < case.train_steps:
-        start, lr = jnp.asarray(stage.steps), jnp.asarray(case.train_lr)
-        args = (stage.params, keys(case, "training"), sides.public, lr, start, end)
-        settings = shaping(case, "loss_fn", "train_batch")
-        program = memory.compiled("training", settings, programs.training(case, model), *args)
-        params = jax.block_until_ready(program(*args))
-        stage = Stage(key, min(stage.steps + programs.STEPS, case.train_steps), params)
-        tell((stage.steps - before) / (case.train_steps - before), math.nan)
+        stage = Stage(key, 0, memory.compiled("init", made, fn, own)(own))
+    if stage.steps < case.train_steps:
+        stage = further(case, model, sides, stage, memory, tell)
     memory.stage = stage
     return stage
+
+
+def further(case: LabelCase, model: Model, sides: Sides, stage: Stage, memory: Memory, tell: Tell) -> Stage:
+    """Models of an earlier stage, trained on to the case's."""
+    before, end, params = stage.steps, case.train_steps, stage.params
+    fixed = keys(case, "training"), sides.public, jnp.asarray(case.train_lr)
+    args = (*fixed, jnp.asarray(before), jnp.asarray(end))
+    settings = shaping(case, "loss_fn", "train_batch")
+    program = memory.compiled("training", settings, programs.training(case, model), params, *args)
+    for start in range(before, end, programs.STEPS):
+        params = jax.block_until_ready(program(params, *fixed, jnp.asarray(start), jnp.asarray(end)))
+        tell((min(start + programs.STEPS, end) - before) / (end - before), math.nan)
+    return Stage(stage.key, end, params)
 
 
 def judged(case: LabelCase, model: Model, sides: Sides, stage: Stage, memory: Memory) -> float | None:
@@ -224,8 +229,7 @@ def success(
 
     Where the attacker reckons with another batch size, or with none, numbers of labels do not compare; then
     it is the overlap of shares, sum_c min(predicted_c / sum predicted, true_c / sum true). One is all, also
-    there.
-    Nothing predicted counts as 0.
+    there. Nothing predicted counts as 0.
 
     Args:
       predicted, true: how often each class occurs.

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from jleak.report.console import captioned
 from jleak.report.labels.rows import SUSPICIOUS, Block, Cell, Line, Rate, Sizes
 
 WIDE = 120
@@ -16,6 +18,10 @@ WIDE = 120
 
 MARGIN = 3
 """Columns that a table needs beside what its columns hold, and one column beside its text."""
+
+
+HEADING = "attack, at batch"
+"""Above the attacks, beside the batch sizes."""
 
 
 class Sheet(NamedTuple):
@@ -36,7 +42,7 @@ class Sheet(NamedTuple):
     style: Callable[[Line, int], str]
 
 
-def tables(found: Sequence[Block], width: int) -> list[Table]:
+def tables(found: Sequence[Block], width: int) -> list[Group]:
     """A table a setting, an attack a line, a batch size a column; in pieces where the screen is narrow."""
     return [table for block in found for sheet in sheets(block) for table in pieces(block, sheet, width)]
 
@@ -61,9 +67,9 @@ def sheets(block: Block) -> list[Sheet]:
     return found
 
 
-def pieces(block: Block, sheet: Sheet, width: int) -> list[Table]:
+def pieces(block: Block, sheet: Sheet, width: int) -> list[Group]:
     """The table of one setting: the batch sizes in one piece if they fit, else in several."""
-    named = max(len(name(line, width)) for line in sheet.lines)
+    named = max(len(HEADING), *(len(name(line, width)) for line in sheet.lines))
     for form in sheet.forms:
         column = max(len(form(cell)) for line in sheet.lines for cell in line.cells.values())
         fit = (width - named - MARGIN) // (column + 2)
@@ -81,19 +87,13 @@ def name(line: Line, width: int) -> str:
 
 def table(
     sheet: Sheet, batches: Sequence[int], form: Callable[[Cell], str], width: int, *, last: bool
-) -> Table:
+) -> Group:
     """A table of these batch sizes; the caption stands below the last one.
 
     Guessing is dim. Rates are red where more leaked than guessing finds, bold where no attack found more.
     """
-    out = Table(
-        title=escape(sheet.title),
-        caption=escape(sheet.caption) if last else None,
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    out.add_column("batch", no_wrap=True)
+    out = Table(box=SIMPLE_HEAD)
+    out.add_column(HEADING, no_wrap=True)
     for batch in batches:
         out.add_column(str(batch), justify="right", no_wrap=True)
     for line in sheet.lines:
@@ -104,7 +104,7 @@ def table(
             for n in batches
         ]
         out.add_row(escape(name(line, width)), *cells, style="dim" if line.guesses else "")
-    return out
+    return captioned(sheet.title, out, sheet.caption if last else "")
 
 
 def estimated(sizes: Sizes) -> str:

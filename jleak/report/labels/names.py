@@ -1,17 +1,14 @@
 """How a run's settings and attacks are called."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from jleak.audit.store import Record
 from jleak.check import keywords
 from jleak.labels import LABELS
 from jleak.report.rows import label, text
 
-Record = dict[str, Any]
-
-SHARED = ("public", "loss_fn", "train_lr", "train_batch", "models", "victims", "auxiliary", "lanes")
+APART = ("public", "loss_fn", "train_lr", "train_batch", "models", "victims", "auxiliary", "lanes")
 """Settings that a title names where they differ between blocks."""
-
 
 FORM = "exact"
 """The argument that says whether a rule ran as published or repaired: always told."""
@@ -40,7 +37,7 @@ def title(record: Record, among: Sequence[Record], *, steps: bool) -> str:
             parts.append(whole(kind, record) if record[kind] != "none" else "no defense")
     if any(r["assumed_batch"] != "known" for r in among):
         parts.append(believed(record["assumed_batch"]))
-    parts += [f"{n}={text(record[n]) or 'half'}" for n in SHARED if any(r[n] != record[n] for r in among)]
+    parts += [f"{n}={text(record[n]) or 'half'}" for n in APART if any(r[n] != record[n] for r in among)]
     if record["loss_fn"] != "cross_entropy" and not any(p.startswith("loss_fn=") for p in parts):
         parts.append(f"loss {record['loss_fn']}")
     if steps:
@@ -64,6 +61,4 @@ def whole(kind: str, record: Record) -> str:
     >>> whole("attack", {"attack": "llg", "attack_args": {"exact": True}})
     'llg exact=true'
     """
-    args = record[f"{kind}_args"].items()
-    written = [f"{k}={text(v).lower() if isinstance(v, bool) else text(v)}" for k, v in args]
-    return " ".join([record[kind], *written])
+    return " ".join([record[kind], *(f"{k}={text(v)}" for k, v in record[f"{kind}_args"].items())])

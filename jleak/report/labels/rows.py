@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from jleak.report.labels.names import SHARED, short, title, whole
-
-Record = dict[str, Any]
+from jleak.audit.store import Record
+from jleak.report.labels.names import APART, short, title, whole
 
 SETTING = (
     "dataset",
@@ -23,7 +22,7 @@ SETTING = (
     "defense_args",
     "assumed_batch",
     "train_steps",
-    *SHARED,
+    *APART,
 )
 """What makes two records belong to different blocks: every setting but attack, batch and seed."""
 
