@@ -23,6 +23,7 @@ from jleak.audit import cache, store
 from jleak.audit.config import Spec, parse_spec
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.driver import prepared, run
+from jleak.report.kinds import labels_line
 from jleak.report.labels.rows import by_model, interval
 
 SETS = {
@@ -56,17 +57,17 @@ def setting(given, name, draw="uniform", model="lenet:init=zhu", **more):
 
 
 def table(given, rows, attacks=FEW):
-    """{row: {attack: [mean, half width]}} of these settings, kept case by case under `given.runs`."""
+    """{row: {attack: [mean, half width]}} of these settings, kept case by case under `given.runs`.
+
+    Of `ALL` attacks those beyond `FEW` only at batches of 8 and 128.
+    """
     plan = {
         (row, a): LabelCase(**fields, **spec("attack", a))
         for row, fields in rows.items()
         for a in given.only or attacks
-        if fields["batch"] in (8, 128) or a in FEW or a not in ALL
+        if attacks is not ALL or given.only or a in FEW or fields["batch"] in (8, 128)
     }
-    cases, path = (
-        list(plan.values()),
-        given.runs / "-".join([*named(given), str(given.seed)]),
-    )
+    cases, path = list(plan.values()), given.runs / "-".join([*named(given), str(given.seed)])
     finished = store.finished(path, kind="labels", resume=given.resume)
     sets = prepared(cases)
     store.make(path, {"kind": "labels", "command": " ".join(sys.argv), "cases": [c.to_json() for c in cases]})
@@ -89,9 +90,7 @@ def told(progress):
     """A line a finished case."""
     if not progress.part:
         case = progress.case
-        print(
-            f"{progress.done}/{progress.total} {case.attack} B={case.batch} {time.strftime('%X')}", flush=True
-        )
+        print(f"{progress.done}/{progress.total} {labels_line(case)} {time.strftime('%X')}", flush=True)
 
 
 def untrained(given):
@@ -99,8 +98,7 @@ def untrained(given):
     rows = {}
     for name in SETS:
         for init in ("zhu", "lecun"):
-            sizes = SIZES if name == "cifar10" else (1, 8, 32, 128)
-            for n in sizes:
+            for n in SIZES if name == "cifar10" else (1, 8, 32, 128):
                 for draw, how in DRAWS.items():
                     rows[f"{name}, {init}, {draw}, B={n}"] = setting(
                         given, name, how, f"lenet:init={init}", batch=n
@@ -166,19 +164,14 @@ def followed(given):
 
 def dropout(given):
     """FedSGD with dropout in front of the classifier, B = 8, CIFAR-10."""
-    rows = {
-        f"{init}, {draw}, rate={rate}": setting(
-            given,
-            "cifar10",
-            how,
-            f"lenet:init={init}",
-            batch=8,
-            **spec("client", f"fedsgd_dropout:rate={rate}"),
-        )
-        for init in ("zhu", "lecun")
-        for draw, how in DRAWS.items()
-        for rate in (0.2, 0.5)
-    }
+    rows = {}
+    for init in ("zhu", "lecun"):
+        for draw, how in DRAWS.items():
+            for rate in (0.2, 0.5):
+                rows[f"{init}, {draw}, rate={rate}"] = setting(
+                    given, "cifar10", how, f"lenet:init={init}", batch=8,
+                    **spec("client", f"fedsgd_dropout:rate={rate}"),
+                )  # fmt: skip
     return table(given, rows)
 
 
@@ -199,5 +192,8 @@ if __name__ == "__main__":
     cache.enable()
     for part in given.parts:
         given.part = part
-        found = {"models": given.models, "seed": given.seed, "rows": PARTS[part](given)}
+        found = {
+            "arguments": " ".join(sys.argv[1:]), "models": given.models, "seed": given.seed,
+            "rows": PARTS[part](given),
+        }  # fmt: skip
         save("-".join([*named(given), *([f"seed{given.seed}"] if given.seed else [])]), found)
