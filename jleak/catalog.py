@@ -26,9 +26,17 @@ ATTACKS = {
     "inverting": attacks.inverting,
 }
 MODELS = {
+    "alexnet": models.alexnet,
     "convnet": models.convnet,
+    "convnet64": models.convnet64,
     "lenet": models.lenet,
     "mlp": models.mlp,
+    "resnet18": models.resnet18,
+    "resnet20": models.resnet20,
+    "resnet32": models.resnet32,
+    "vgg11": models.vgg11,
+    "vgg13": models.vgg13,
+    "vit": models.vit,
 }
 LOSSES = {
     "bce": losses.bce,
@@ -59,8 +67,8 @@ KINDS: dict[str, dict[str, Any]] = {
 def names() -> dict[str, list[str]]:
     """The names of every kind, sorted: what `jleak list --json` prints.
 
-    >>> names()["models"]
-    ['convnet', 'lenet', 'mlp']
+    >>> names()["models"][:5]
+    ['alexnet', 'convnet', 'convnet64', 'lenet', 'mlp']
     """
     return {kind: sorted(entries) for kind, entries in KINDS.items()}
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from jleak.check import InputError, one_of, whole
-from jleak.types import Model, Params
+from jleak.types import Key, Model, Params
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": nn.sigmoid,
@@ -51,8 +51,13 @@ INITS: dict[str, tuple[Callable, Callable]] = {
     "zhu": (zhu(), zhu()),
     "lecun": (nn.initializers.lecun_normal(), nn.initializers.zeros),
     "torch": (nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), nn.initializers.zeros),
+    "he": (nn.initializers.variance_scaling(2.0, "fan_out", "normal"), nn.initializers.zeros),
 }
-"""Initialisations by name: (of kernels, of biases). `zhu` is uniform(-0.5, 0.5) for both."""
+"""Initialisations by name: (of kernels, of biases). `zhu` is uniform(-0.5, 0.5) for both.
+
+`torch` is uniform on +-1/sqrt(fan_in), as in PyTorch's layers. `he` is normal with variance 2/fan_out (He et
+al., ICCV 2015, eq. 14), as in PyTorch's ResNets, for layers that a ReLU follows; the classifier has `torch`.
+"""
 
 
 def initializers(name: str) -> dict[str, Callable]:
@@ -65,10 +70,25 @@ def initializers(name: str) -> dict[str, Callable]:
     return {"kernel_init": kernel, "bias_init": bias}
 
 
-def model(module: nn.Module, shape: tuple[int, int, int], classes: int) -> Model:
+def model(
+    module: nn.Module,
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    chain: tuple[tuple[str, ...], ...] = (),
+    activation: str | None = None,
+    sends_statistics: bool = False,
+) -> Model:
     """`module` as a `Model` for images of `shape` and `classes` classes.
 
-    The module's classifier must be a dense layer named `"head"`.
+    The module's classifier must be a dense layer named `"head"`. A module with `batch_stats` among its
+    variables must leave the batch's statistics there when they are mutable (`jleak.models.norm.BatchNorm`).
+
+    Args:
+      module: a Flax module, `x -> logits`.
+      shape: (h, w, c) of an image.
+      classes: number of classes.
+      chain, activation, sends_statistics: what `Model` tells of itself.
 
     Raises:
       InputError: fewer than two classes, a shape that is not (h, w, c), or one too small for the module.
@@ -83,19 +103,49 @@ def model(module: nn.Module, shape: tuple[int, int, int], classes: int) -> Model
     def init(key):
         return module.init(key, dummy)
 
+    variables = shapes(module, init, shape)
+    if HEAD not in variables["params"]:
+        raise InputError(f"{type(module).__name__} must name its classifier layer {HEAD!r}")
+    return Model(
+        init,
+        module.apply,
+        tuple(shape),
+        classes,
+        (HEAD,),
+        head_input(module),
+        chain,
+        activation,
+        batch_statistics(module) if "batch_stats" in variables else None,
+        sends_statistics,
+    )
+
+
+def shapes(module: nn.Module, init: Callable[[Key], Params], shape: tuple[int, int, int]) -> Params:
+    """The shapes of the module's variables.
+
+    Raises:
+      InputError: a layer has no input left.
+    """
     too_small = InputError(
-        f"{type(module).__name__} cannot take images of shape {shape}: "
+        f"{type(module).__name__.lstrip('_')} cannot take images of shape {shape}: "
         "a layer shrinks to nothing; use larger images or another model"
     )
     try:
         variables = jax.eval_shape(init, jax.random.key(0))
-    except ZeroDivisionError as error:  # an initialiser's, scaling by a fan-in of 0
+    except ZeroDivisionError as error:  # an initialiser scales by a fan-in of 0, or a mean is of 0 pixels
         raise too_small from error
     if any(0 in leaf.shape for leaf in jax.tree.leaves(variables)):
         raise too_small
-    if HEAD not in variables["params"]:
-        raise InputError(f"{type(module).__name__} must name its classifier layer {HEAD!r}")
-    return Model(init, module.apply, tuple(shape), classes, (HEAD,), head_input(module))
+    return variables
+
+
+def batch_statistics(module: nn.Module) -> Callable[[Params, Array], PyTree]:
+    """`(params, x) -> statistics` of x at every BatchNorm layer, shaped like `params["batch_stats"]`."""
+
+    def statistics(params, x):
+        return module.apply(params, x, mutable=["batch_stats"])[1]["batch_stats"]
+
+    return statistics
 
 
 def head_input(module: nn.Module) -> Callable[[Params, Array], Array]:

@@ -1,12 +1,10 @@
 """A plain convolutional network with pooling."""
 
-from collections.abc import Callable
-
 from flax import linen as nn
 
 from jleak.check import whole
-from jleak.models.build import HEAD, activation, initializers, model
-from jleak.models.conv import convolution
+from jleak.models.build import model
+from jleak.models.layers import Parts, classifier, convolve, parts
 from jleak.types import Model
 
 
@@ -38,22 +36,19 @@ def convnet(
     (2, 10)
     """
     widths = (whole("width", width), 2 * width, 2 * width)
-    net = _ConvNet(widths, classes, activation(activation_fn), initializers(init), convolution(conv))
-    return model(net, shape, classes)
+    made = parts(activation_fn, init, conv)
+    return model(_ConvNet(widths, classes, made), shape, classes)
 
 
 class _ConvNet(nn.Module):
     widths: tuple[int, ...]
     classes: int
-    act: Callable
-    inits: dict
-    conv: Callable
+    made: Parts
 
     @nn.compact
     def __call__(self, x):
         for i, width in enumerate(self.widths):
             if i:
                 x = nn.avg_pool(x, (2, 2), strides=(2, 2))
-            layer = nn.Conv(width, (3, 3), name=f"conv{i}", conv_general_dilated=self.conv, **self.inits)
-            x = self.act(layer(x))
-        return nn.Dense(self.classes, name=HEAD, **self.inits)(x.reshape(x.shape[0], -1))
+            x = self.made.act(convolve(self.made, x, width, str(i)))
+        return classifier(self.classes, self.made.init)(x.reshape(x.shape[0], -1))

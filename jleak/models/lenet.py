@@ -1,11 +1,9 @@
 """The LeNet of the gradient-leakage literature."""
 
-from collections.abc import Callable
-
 from flax import linen as nn
 
-from jleak.models.build import HEAD, activation, initializers, model
-from jleak.models.conv import convolution
+from jleak.models.build import model
+from jleak.models.layers import Parts, classifier, convolve, parts
 from jleak.types import Model
 
 
@@ -37,27 +35,16 @@ def lenet(
     >>> sum(leaf.size for leaf in jax.tree.leaves(net.init(jax.random.key(0))))
     15826
     """
-    net = _LeNet(classes, activation(activation_fn), initializers(init), convolution(conv))
-    return model(net, shape, classes)
+    made = parts(activation_fn, init, conv)
+    return model(_LeNet(classes, made), shape, classes)
 
 
 class _LeNet(nn.Module):
     classes: int
-    act: Callable
-    inits: dict
-    conv: Callable
+    made: Parts
 
     @nn.compact
     def __call__(self, x):
         for i, stride in enumerate((2, 2, 1)):
-            layer = nn.Conv(
-                12,
-                (5, 5),
-                strides=stride,
-                padding=2,
-                name=f"conv{i}",
-                conv_general_dilated=self.conv,
-                **self.inits,
-            )
-            x = self.act(layer(x))
-        return nn.Dense(self.classes, name=HEAD, **self.inits)(x.reshape(x.shape[0], -1))
+            x = self.made.act(convolve(self.made, x, 12, str(i), kernel=5, stride=stride))
+        return classifier(self.classes, self.made.init)(x.reshape(x.shape[0], -1))

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from flax import linen as nn
 
-from jleak.check import InputError, whole
-from jleak.models.build import HEAD, activation, initializers, model
+from jleak.check import InputError, one_of, whole
+from jleak.models.build import HEAD, INITS, activation, initializers, model
+from jleak.models.layers import classifier
 from jleak.types import Model
 
 
@@ -42,19 +43,22 @@ def mlp(
     if not hidden:
         raise InputError("hidden must name one width or more, got hidden=(); write hidden=64")
     widths = tuple(whole("hidden", width) for width in hidden)
-    return model(_MLP(widths, classes, activation(activation_fn), initializers(init), bias), shape, classes)
+    net = _MLP(widths, classes, activation(activation_fn), one_of("init", init, INITS), bias)
+    chain = (*((f"dense{i}",) for i in range(len(widths))), (HEAD,))
+    return model(net, shape, classes, chain=chain, activation=activation_fn)
 
 
 class _MLP(nn.Module):
     hidden: tuple[int, ...]
     classes: int
     act: Callable
-    inits: dict
+    scheme: str
     bias: bool
 
     @nn.compact
     def __call__(self, x):
         x = x.reshape(x.shape[0], -1)
+        inits = initializers(self.scheme)
         for i, width in enumerate(self.hidden):
-            x = self.act(nn.Dense(width, use_bias=self.bias, name=f"dense{i}", **self.inits)(x))
-        return nn.Dense(self.classes, use_bias=self.bias, name=HEAD, **self.inits)(x)
+            x = self.act(nn.Dense(width, use_bias=self.bias, name=f"dense{i}", **inits)(x))
+        return classifier(self.classes, self.scheme, bias=self.bias)(x)

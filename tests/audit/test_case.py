@@ -104,7 +104,7 @@ def test_one_setting_in_two_spellings_is_one_case(args, same):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model": "lennet"}, ["model 'lennet'", "did you mean 'lenet'?", "convnet, lenet, mlp"]),
+        ({"model": "lennet"}, ["model 'lennet'", "did you mean 'lenet'?", "convnet, convnet64, lenet, mlp"]),
         ({"attack": "invert"}, ["attack 'invert'", "did you mean 'inverting'?", "dlg"]),
         ({"defense": "gausian"}, ["defense 'gausian'", "did you mean 'gaussian'?", "clip"]),
         ({"dataset": "digit"}, ["data source 'digit'", "did you mean 'digits'?", "npz:PATH"]),

@@ -1,6 +1,7 @@
-"""What being in MODELS promises. A new model gets a line in PARAMETERS."""
+"""What being in MODELS promises. A new model gets a line in PARAMETERS, and one in SMALLER if it is large."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +9,51 @@ import numpy as np
 import pytest
 
 from jleak.catalog import MODELS
-from jleak.check import InputError
+from jleak.check import InputError, keywords
 from jleak.clients import fedsgd
 from jleak.losses import cross_entropy
+from jleak.models.norm import BATCHNORMS
 from jleak.tree import norm, size
 from jleak.types import Batch
 
-SMALL, COLOUR = (8, 8, 1), (32, 32, 3)
+SMALL, COLOUR, LARGE = (8, 8, 1), (32, 32, 3), (64, 64, 3)
+
+
+def convolutions(widths, channels, *, bias=1, norm=0, kernel=3):
+    """Weights of convolutions in a row, with `bias` and `norm` numbers for every channel beside them."""
+    fan_in = [kernel * kernel * c for c in (channels, *widths[:-1])]
+    return sum((k + bias + norm) * width for k, width in zip(fan_in, widths, strict=True))
+
+
+def resnet_c10(blocks, channels):
+    """Of a CIFAR ResNet with shortcuts that have no parameters."""
+    widths = [16] * (1 + 2 * blocks) + [32] * 2 * blocks + [64] * 2 * blocks
+    return convolutions(widths, channels, bias=0, norm=2) + (64 + 1) * 10
+
+
+def resnet18_c10(channels, stem):
+    """Of ResNet-18: its stem and sixteen convolutions, and three shortcuts of 1x1."""
+    body = convolutions([64] * 4 + [128] * 4 + [256] * 4 + [512] * 4, 64, bias=0, norm=2)
+    shortcuts = sum((width // 2 + 2) * width for width in (128, 256, 512))
+    return convolutions([64], channels, bias=0, norm=2, kernel=stem) + body + shortcuts + (512 + 1) * 10
+
+
+def vgg_c10(repeats, channels):
+    widths = [w for w, times in zip((64, 128, 256, 512, 512), repeats, strict=True) for _ in range(times)]
+    return convolutions(widths, channels) + (512 + 1) * 10
+
+
+def alexnet_c10(channels, pixels):
+    wide = convolutions([64, 192], channels, kernel=5) + convolutions([384, 256, 256], 192)
+    return wide + (pixels * 256 + 1) * 256 + (256 + 1) * 256 + (256 + 1) * 10
+
+
+def vit_c10(patch, tokens):
+    """Embedding, class token, positions, six blocks, a layer norm, the head."""
+    block = 2 * 2 * 192 + (192 + 1) * 4 * 192 + (192 + 1) * 384 + (384 + 1) * 192
+    return (patch + 1) * 192 + 192 + (tokens + 1) * 192 + 6 * block + 2 * 192 + (192 + 1) * 10
+
+
 PARAMETERS: dict[str, dict[tuple, int]] = {
     "mlp": {
         SMALL: (64 + 1) * 64 + (64 + 1) * 10,
@@ -28,24 +67,80 @@ PARAMETERS: dict[str, dict[tuple, int]] = {
         SMALL: (9 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (2 * 2 * 64 + 1) * 10,
         COLOUR: (27 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (8 * 8 * 64 + 1) * 10,
     },
+    "convnet64": {
+        COLOUR: convolutions([64, 128, 128] + [256] * 5, 3, norm=2) + (3 * 3 * 256 + 1) * 10,
+        LARGE: convolutions([64, 128, 128] + [256] * 5, 3, norm=2) + (7 * 7 * 256 + 1) * 10,
+    },
+    "resnet20": {SMALL: resnet_c10(3, 1), COLOUR: resnet_c10(3, 3), LARGE: 269_722},
+    "resnet32": {SMALL: resnet_c10(5, 1), COLOUR: resnet_c10(5, 3), LARGE: 464_154},
+    "resnet18": {SMALL: resnet18_c10(1, 3), COLOUR: 11_173_962, LARGE: resnet18_c10(3, 7)},
+    "vgg11": {COLOUR: vgg_c10((1, 1, 2, 2, 2), 3), LARGE: vgg_c10((1, 1, 2, 2, 2), 3)},
+    "vgg13": {COLOUR: vgg_c10((2, 2, 2, 2, 2), 3), LARGE: vgg_c10((2, 2, 2, 2, 2), 3)},
+    "alexnet": {SMALL: alexnet_c10(1, 1), COLOUR: alexnet_c10(3, 16)},
+    "vit": {SMALL: vit_c10(16, 4), COLOUR: vit_c10(48, 64)},
 }
-"""Parameters at the defaults with ten classes: (weights of a unit + its bias) times units, layer by layer."""
+"""Parameters at the defaults with ten classes: (weights of a unit + its bias) times units, layer by layer.
 
+As published: 0.27 and 0.46 million of ResNet-20 and 32 (He et al., CVPR 2016, table 6), 11,173,962 of
+ResNet-18 with the CIFAR stem, 2.9 million of ConvNet64.
+"""
+
+SMALLER: dict[str, tuple[dict, list[tuple]]] = {
+    "alexnet": ({"width": 4, "hidden": 16}, [SMALL]),
+    "convnet64": ({"width": 4}, [(9, 9, 1)]),
+    "resnet18": ({"width": 4}, [SMALL]),
+    "resnet20": ({"width": 4}, [SMALL]),
+    "resnet32": ({"width": 4}, [SMALL]),
+    "vgg11": ({"width": 4}, [(32, 32, 1)]),
+    "vgg13": ({"width": 4}, [(32, 32, 1)]),
+    "vit": ({"width": 12, "depth": 1, "mlp": 16}, [SMALL]),
+}
+"""Settings and image shapes at which large models are compiled here; the others have their defaults."""
+
+SHAPES = {name: SMALLER.get(name, ({}, [SMALL, COLOUR]))[1] for name in sorted(MODELS)}
+CASES = [
+    pytest.param(name, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+    for name, shapes in SHAPES.items()
+    for shape in shapes
+]
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
-every_shape = pytest.mark.parametrize("shape", [SMALL, COLOUR], ids=["8x8x1", "32x32x3"])
+every_case = pytest.mark.parametrize(("name", "shape"), CASES)
+normalised = pytest.mark.parametrize("name", [n for n in sorted(MODELS) if "norm" in keywords(MODELS[n])])
+
+
+def small(name, shape, **settings):
+    return MODELS[name](shape, 10, **SMALLER.get(name, ({}, []))[0], **settings)
+
+
+def quick(seed):
+    """A key whose random numbers compile quickly."""
+    return jax.random.key(seed, impl="unsafe_rbg")
+
+
+@functools.cache
+def initialised(name, shape):
+    """The model and its compiled initialisation."""
+    model = small(name, shape)
+    return model, jax.jit(model.init)
 
 
 @functools.cache
 def victim(name, shape):
     """(model, params, three images, their labels)"""
-    model = MODELS[name](shape, 10)
-    params = jax.jit(model.init)(jax.random.key(0))
-    return model, params, jax.random.uniform(jax.random.key(1), (3, *shape)), jnp.array([3, 1, 4])
+    model, init = initialised(name, shape)
+    return model, init(quick(0)), jax.random.uniform(jax.random.key(1), (3, *shape)), jnp.array([3, 1, 4])
 
 
 @functools.cache
 def forward(name, shape):
-    return jax.jit(victim(name, shape)[0].apply)
+    """Logits, and the input of the head, of three images."""
+    model = victim(name, shape)[0]
+    return jax.jit(lambda params, x: (model.apply(params, x), model.features(params, x)))
+
+
+def near(got, wanted, tolerance=1e-5):
+    """Equal to `tolerance` of the largest entry."""
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", sorted({*MODELS, *PARAMETERS}))
@@ -56,50 +151,50 @@ def test_every_model_has_a_line(name):
     assert name in MODELS, f"PARAMETERS of {__file__} has a line of {name!r}, which is not in the catalog"
 
 
-@every_model
-@every_shape
+@pytest.mark.parametrize(("name", "shape"), [(n, shape) for n in PARAMETERS for shape in PARAMETERS[n]])
 def test_parameter_count_is_pinned(name, shape):
-    assert size(victim(name, shape)[1]["params"]) == PARAMETERS[name][shape]
+    params = jax.eval_shape(MODELS[name](shape, 10).init, jax.random.key(0))
+    assert size(params["params"]) == PARAMETERS[name][shape]
 
 
-@every_model
-@every_shape
+@every_case
 def test_what_a_model_declares_is_so(name, shape):
     model, params, x, _ = victim(name, shape)
     assert (model.shape, model.classes) == (shape, 10)
-    logits = forward(name, shape)(params, x)
+    logits, _ = forward(name, shape)(params, x)
     assert logits.shape == (3, 10) and logits.dtype == jnp.float32
     assert np.std(logits, axis=1).min() > 0
 
 
-@every_model
-@every_shape
+@every_case
 def test_the_declared_head_computes_the_logits(name, shape):
-    """kernel is (features, classes), and doubling head and bias doubles the logits."""
+    """From what the model says is its input, by kernel and bias alone."""
     model, params, x, _ = victim(name, shape)
     layer = params["params"]
     for step in model.head:
         layer = layer[step]
-    features = layer["kernel"].shape[0]
-    assert layer["kernel"].shape == (features, 10) and layer["bias"].shape == (10,)
-    doubled = jax.tree_util.tree_map_with_path(
-        lambda path, u: 2 * u if tuple(k.key for k in path[1:-1]) == model.head else u, params
+    logits, features = forward(name, shape)(params, x)
+    assert layer["kernel"].shape == (features.shape[1], 10) and layer["bias"].shape == (10,)
+    shifted = jax.tree_util.tree_map_with_path(
+        lambda path, u: 2 * u + 0.5 if tuple(k.key for k in path[1:-1]) == model.head else u, params
     )
-    one, two = forward(name, shape)(params, x), forward(name, shape)(doubled, x)
-    np.testing.assert_allclose(two, 2 * one, rtol=1e-5, atol=1e-6)
+    other, same = forward(name, shape)(shifted, x)
+    np.testing.assert_array_equal(same, features)
+    for given, found in ((params, logits), (shifted, other)):
+        kernel, bias = (given["params"]["head"][leaf] for leaf in ("kernel", "bias"))
+        near(found, features @ kernel + bias)
 
 
 @every_model
 def test_initialisation_follows_the_key(name):
-    model = victim(name, SMALL)[0]
-    one, same, other = (jax.jit(model.init)(jax.random.key(i)) for i in (0, 0, 1))
+    init = initialised(name, SHAPES[name][0])[1]
+    one, same, other = (init(quick(i)) for i in (0, 0, 1))
     leaves = list(zip(*map(jax.tree.leaves, (one, same, other)), strict=True))
     assert all(np.array_equal(a, b) for a, b, _ in leaves)
     assert not any(np.array_equal(a, c) for a, _, c in leaves if a.ndim > 1)
 
 
-@every_model
-@every_shape
+@every_case
 def test_differentiates_twice_to_finite_numbers(name, shape):
     """What gradient matching needs: the derivative, by the images, of the norm of the gradient."""
     model, params, noise, y = victim(name, shape)
@@ -114,14 +209,55 @@ def test_differentiates_twice_to_finite_numbers(name, shape):
     assert all(np.abs(image).max() > 0 for image in slope(noise))
 
 
-@every_model
-@every_shape
+@every_case
 def test_images_do_not_depend_on_each_other(name, shape):
     _, params, x, _ = victim(name, shape)
-    together = forward(name, shape)(params, x)
-    np.testing.assert_array_equal(forward(name, shape)(params, x.at[1].set(0.0))[::2], together[::2])
-    np.testing.assert_allclose(forward(name, shape)(params, x[1:2])[0], together[1], rtol=1e-5, atol=1e-6)
-    assert not np.allclose(together[0], together[1], rtol=1e-5, atol=1e-6)
+    together, _ = forward(name, shape)(params, x)
+    without, _ = forward(name, shape)(params, x.at[1].set(0.0))
+    np.testing.assert_array_equal(without[::2], together[::2])
+    near(forward(name, shape)(params, x[::-1])[0], together[::-1])
+    assert np.abs(together[0] - together[1]).max() > 1e-3 * np.abs(together).max()
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(MODELS) if "conv" in keywords(MODELS[n])])
+def test_every_convolution_takes_the_form_that_is_asked_for(name):
+    """As many of XLA's as kernels with four axes, or none."""
+    shape = SHAPES[name][0]
+
+    def count(form):
+        model = small(name, shape, conv=form)
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        program = jax.make_jaxpr(model.apply)(params, jnp.zeros((1, *shape)))
+        return params, str(program).count("conv_general_dilated[")
+
+    params, of_xla = count("lax")
+    assert of_xla == sum(leaf.ndim == 4 for leaf in jax.tree.leaves(params["params"])) > 0
+    assert count("im2col")[1] == 0
+
+
+@normalised
+@pytest.mark.parametrize("batchnorm", BATCHNORMS)
+def test_a_model_with_batchnorm_tells_its_statistics(name, batchnorm):
+    shape = SHAPES[name][0]
+    model = small(name, shape, norm="batch", batchnorm=batchnorm)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    x = jnp.zeros((2, *shape))
+    found = jax.eval_shape(model.statistics, params, x)
+    assert found == params["batch_stats"] and len(jax.tree.leaves(found)) >= 2 * 5
+    assert model.sends_statistics == (batchnorm == "batch+sent")
+    assert jax.eval_shape(model.apply, params, x).shape == (2, 10)
+    assert jax.eval_shape(model.features, params, x).ndim == 2
+
+
+@normalised
+@pytest.mark.parametrize("norm", ["group", "none"])
+def test_a_model_without_batchnorm_has_none(name, norm):
+    shape = SHAPES[name][0]
+    model = small(name, (32, 32, shape[2]), norm=norm)
+    assert model.statistics is None and not model.sends_statistics
+    assert set(jax.eval_shape(model.init, jax.random.key(0))) == {"params"}
+    with pytest.raises(InputError, match=f"says how BatchNorm computes, got norm='{norm}'; use norm=batch"):
+        small(name, shape, norm=norm, batchnorm="batch")
 
 
 @every_model
@@ -152,6 +288,18 @@ def test_images_too_small_for_the_pooling_are_refused(init, shape):
 
 
 @pytest.mark.parametrize(
+    ("name", "shape"),
+    [("convnet64", SMALL), ("vgg11", (31, 32, 3)), ("vgg13", (32, 16, 3)), ("alexnet", (8, 7, 1))],
+)
+@pytest.mark.parametrize("init", ["torch", "zhu", "he"])
+def test_images_too_small_for_larger_models_are_refused(name, shape, init):
+    with pytest.raises(
+        InputError, match=f"cannot take images of shape {re.escape(str(shape))}: a layer shrinks"
+    ):
+        MODELS[name](shape, 10, init=init)
+
+
+@pytest.mark.parametrize(
     ("name", "args", "message"),
     [
         ("mlp", {"hidden": 0}, "hidden must be >= 1, got hidden=0"),
@@ -161,6 +309,18 @@ def test_images_too_small_for_the_pooling_are_refused(init, shape):
         ("mlp", {"init": "zu"}, "unknown init 'zu'"),
         ("convnet", {"width": 0}, "width must be >= 1, got width=0"),
         ("lenet", {"conv": "fft"}, "unknown conv 'fft'"),
+        ("convnet64", {"width": 0}, "width must be >= 1, got width=0"),
+        ("resnet20", {"width": 1.5}, r"width must be a whole number, got width=1\.5"),
+        ("resnet20", {"norm": "bach"}, "unknown norm 'bach'; did you mean 'batch'"),
+        ("resnet32", {"batchnorm": "train"}, "unknown batchnorm 'train'; known: batch, batch\\+sent, eval"),
+        ("resnet18", {"stem": "tiny"}, "unknown stem 'tiny'"),
+        ("vgg11", {"init": "hee"}, "unknown init 'hee'; did you mean 'he'"),
+        ("vgg13", {"activation_fn": "rel"}, "unknown activation 'rel'; did you mean 'relu'"),
+        ("alexnet", {"hidden": 0}, "hidden must be >= 1, got hidden=0"),
+        ("vit", {"patch": 3}, "patch must divide the image's height and width, got patch=3 and 8x8"),
+        ("vit", {"heads": 5}, "heads must divide width, got heads=5 and width=192"),
+        ("vit", {"depth": 0}, "depth must be >= 1, got depth=0"),
+        ("vit", {"init": "hee"}, "unknown init 'hee'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name, args, message):
@@ -177,6 +337,16 @@ def test_mlp_is_the_formula():
     for layer in ("dense0", "dense1"):
         h = np.tanh(h @ w[layer]["kernel"] + w[layer]["bias"])
     np.testing.assert_allclose(model.apply(params, x), h @ w["head"]["kernel"] + w["head"]["bias"], rtol=1e-5)
+    assert model.chain == (("dense0",), ("dense1",), ("head",)) and model.activation == "tanh"
+
+
+@every_model
+def test_only_a_chain_of_dense_layers_declares_one(name):
+    model = small(name, SHAPES[name][0])
+    assert bool(model.chain) == bool(model.activation) == (name == "mlp")
+    if model.chain:
+        params = jax.eval_shape(model.init, jax.random.key(0))["params"]
+        assert {path[0] for path in model.chain} == set(params) and model.chain[-1] == model.head
 
 
 @pytest.mark.parametrize(
