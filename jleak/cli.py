@@ -30,6 +30,8 @@ DRAWING = "How batches are drawn: random, balanced, distinct, one_class, uniform
 BELIEVING = "What the attacker takes the batch size for: known (the true one), unknown, or a number."
 SEVERAL = "Repeat for several."
 PUBLIC = "Data set of the server's own images; else half of --dataset."
+RACING = "Starts race: after 1/8, 1/4 and 1/2 of the steps the better half goes on."
+CONTENT = "The attacker's own loss at which it leaves a victim; 0 for never."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -48,6 +50,8 @@ def audit(
     draw: Annotated[str | None, typer.Option(help=DRAWING)] = None,
     victims: Annotated[int | None, typer.Option(help="Client batches a seed.")] = None,
     restarts: Annotated[int | None, typer.Option(help=STARTS)] = None,
+    halving: Annotated[bool, typer.Option("--halving", help=RACING)] = False,
+    stop: Annotated[float | None, typer.Option(help=CONTENT)] = None,
     known_labels: Annotated[bool, typer.Option("--known-labels", help="Grant the labels.")] = False,
     out: Annotated[Path | None, typer.Option(help="The run; default runs/audit-DATE-TIME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
@@ -61,7 +65,7 @@ def audit(
     flags = {
         "dataset": dataset, "models": model, "clients": client, "defenses": defense, "attacks": attack,
         "knows": knows, "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw, "victims": victims,
-        "restarts": restarts, "known_labels": known_labels or None,
+        "restarts": restarts, "halving": halving or None, "stop": stop, "known_labels": known_labels or None,
     }  # fmt: skip
     _run("audit", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
 

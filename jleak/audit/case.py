@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jleak import catalog
-from jleak.audit.settings import Args, case_of, check_shared, content_hash
-from jleak.check import InputError, one_of
+from jleak.audit.settings import Args, case_of, check_shared, content_hash, put
+from jleak.check import InputError, number, one_of
 from jleak.defenses import KNOWS
 
 
@@ -29,8 +29,10 @@ class Case:
       known_labels: whether the threat grants the labels.
       attack, attack_args: the attack.
       restarts: independent starts a victim; the attacker keeps the one of lowest own loss.
+      halving: whether restarts race: after 1/8, 1/4 and 1/2 of the steps the better half goes on.
+      stop: the attacker's own loss at which it is content with a victim and stops; 0 for never.
       seed: fixes data, model, client and attack, each through a stream of its own.
-      lanes: how many restarts x victims share one batch of the program. Another number rounds differently.
+      lanes: how many restarts x victims a device advances at once. Another number rounds differently.
 
     Raises:
       InputError: an unknown name, a number out of bounds; the message says which and what to do.
@@ -56,12 +58,16 @@ class Case:
     attack: str
     attack_args: Args = field(default_factory=dict)
     restarts: int = 1
+    halving: bool = False
+    stop: float = 0.0
     seed: int = 0
-    lanes: int = 8
+    lanes: int = 4
 
     def __post_init__(self):
         kind = check_shared(self, ("batch", "victims", "restarts", "lanes"), catalog.ATTACKS)
         catalog.typed("known_labels", self.known_labels, bool)
+        catalog.typed("halving", self.halving, bool)
+        put(self, "stop", float(number("stop", self.stop, least=0)))
         one_of("knows", self.knows, KNOWS)
         if kind is not None and self.knows == "kind" and kind.adapt is None:
             raise InputError(

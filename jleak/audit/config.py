@@ -85,6 +85,12 @@ Config = TypeVar("Config", bound=BaseModel)
 Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 
 
+SHARED = (
+    "dataset", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving", "stop", "lanes",
+)  # fmt: skip
+"""The settings that all cases of an audit share."""
+
+
 class AuditConfig(BaseModel):
     """An audit: every combination of models, defenses, attackers' knowledge, attacks and seeds.
 
@@ -114,8 +120,10 @@ class AuditConfig(BaseModel):
         Spec(name="dlg", args={"steps": 100}),
     ]
     restarts: int = 2
+    halving: bool = False
+    stop: float = 0.0
     seeds: Annotated[list[int], *SOME] = [0, 1]
-    lanes: int = 8
+    lanes: int = 4
 
 
 def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig:
@@ -127,7 +135,7 @@ def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig
     >>> config_of({"atacks": "dlg"})
     Traceback (most recent call last):
     jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, clients, dataset, \
-defenses, draw, known_labels, knows, lanes, loss_fn, models, restarts, seeds, victims
+defenses, draw, halving, known_labels, knows, lanes, loss_fn, models, restarts, seeds, stop, victims
     """
     return validated(AuditConfig, settings, path)
 
@@ -177,9 +185,7 @@ def cases(config: AuditConfig) -> list[Case]:
     Raises:
       InputError: an unknown name or a number out of bounds.
     """
-    shared = config.model_dump(
-        include={"dataset", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "lanes"}
-    )
+    shared = config.model_dump(include=set(SHARED))
     axes = itertools.product(
         config.models, config.clients, config.attacks, config.knows, config.defenses, config.seeds
     )

@@ -6,6 +6,7 @@ arguments of the programs, so cases that differ in them alone share a compilatio
 differ only in a defense of which the attacker knows nothing.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -13,24 +14,27 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jleak.audit import lanes
 from jleak.audit.case import Case
+from jleak.audit.lanes import Layout
 from jleak.audit.parts import Floats, attack_of, client_of, defense_of, imitates, known_floats
 from jleak.metrics import METRICS, best_constant, label_success, pair, psnr, snr
 from jleak.search import Search, advance, begin, best, conditioned
 from jleak.types import Batch, Key, Model, Params, Reconstruction, View
 
-PIECES = 10
-"""Into how many pieces a search is cut: each shows progress and is a snapshot."""
+PIECES = 16
+"""Into how many pieces a search is cut: after each it shows progress and restarts may end."""
 
 
 class Given(NamedTuple):
     """What the attacker's programs are given.
 
     Attributes:
-      keys: one a lane; a lane is one restart on one victim.
+      keys: one a lane; a lane is one restart on one victim. The programs want one a slot.
       victim: each lane's victim.
       params: what the server sent.
       updates: one a victim, after the defense.
@@ -47,13 +51,15 @@ class Given(NamedTuple):
 
 
 class Attacker(NamedTuple):
-    """The attacker's compiled programs.
+    """The attacker's compiled programs. Lanes are given slot by slot (`jleak.audit.lanes`).
 
     Attributes:
-      begin: `given -> states` of the lanes.
-      advance: `(given, states, start) -> (states, losses)`, the next piece of the search.
-      finish: `(given, states) -> (Reconstruction of each victim, finite)`; finite tells of each lane
+      begin: `given -> states`.
+      advance: `(given, (states, scores), start, going) -> (states, scores)`: the next piece of the search;
+        scores are the lanes' lowest losses so far.
+      finish: `(given, states, slots) -> (Reconstruction of each victim, finite)`; finite tells of each lane
         whether it ever had a finite loss.
+      layout: where the lanes lie.
       pieces: how often to call `advance`.
       steps: steps in a piece.
     """
@@ -61,6 +67,7 @@ class Attacker(NamedTuple):
     begin: Callable
     advance: Callable
     finish: Callable
+    layout: Layout
     pieces: int
     steps: int
 
@@ -72,7 +79,8 @@ def attacker_settings(case: Case) -> str:
     >>> attacker_settings(strong) == attacker_settings(weak) == attacker_settings(Case(attack="dlg"))
     True
     """
-    fields = {k: v for k, v in case.to_json().items() if k not in ("seed", "dataset", "draw")}
+    apart = ("seed", "dataset", "draw", "halving", "stop")
+    fields = {k: v for k, v in case.to_json().items() if k not in apart}
     if not imitates(case):
         fields |= {"knows": "nothing", "defense": "none", "defense_args": {}}
     return as_text(fields)
@@ -139,45 +147,71 @@ def share(case: Case, model: Model) -> Callable:
 
 def attacker(case: Case, model: Model, given: Given) -> tuple[Attacker, float]:
     """The attacker's programs for this case, compiled, and the seconds that it took."""
-    size = chunk(case.victims * case.restarts, case.lanes)
+    where = lanes.layout(case.victims * case.restarts, case.lanes)
     attack = attack_of(case, model, View(given.params, given.updates), known_floats(case))
     steps = attack.steps if isinstance(attack, Search) else 1
     piece = -(-steps // PIECES)
-
-    def over_lanes(fn: Callable, given: Given, *rest: Any) -> Any:
-        """`fn(search, key, view, *rest_i)` over the lanes, a few at a time."""
-
-        def one(args):
-            key, victim, rest = args
-            update = jax.tree.map(lambda u: u[victim], given.updates)
-            labels = None if given.labels is None else given.labels[victim]
-            view = View(given.params, update, labels)
-            return fn(as_search(case, model, given.floats, steps), key, view, *rest)
-
-        return lax.map(one, (given.keys, given.victim, rest), batch_size=size)
+    run = functools.partial(run_of, case, model, steps)
 
     def first(given):
-        return over_lanes(begin, given)
+        return lanes.over(where, lambda *lane: begin(*run(*lane)), *apart(given))
 
-    def further(given, states, start):
-        def one(search, key, view, state):
-            return advance(search, key, state, view, start, piece, stop=steps)
+    def further(given, before, start, going):
+        def one(shared, lane, before):
+            given, start = shared
+            search, key, view = run(given, lane)
+            state, _ = advance(search, key, before[0], view, start, piece, stop=steps)
+            return state, search.read(state, view).loss
 
-        return over_lanes(one, given, states)
+        shared, own = apart(given)
+        return lanes.update(where, one, (shared, start), own, before, going)
 
-    def finish(given, states):
-        runs = over_lanes(lambda search, key, view, state: search.read(state, view), given, states)
-        lanes = (case.victims, case.restarts)
-        by_victim = jax.tree.map(lambda leaf: leaf.reshape(*lanes, *leaf.shape[1:]), runs)
-        return jax.vmap(best)(by_victim), jnp.isfinite(runs.loss)
+    def finish(given, states, slots):
+        def one(shared, lane):
+            search, _, view = run(shared, lane[0])
+            return search.read(lane[1], view)
 
-    states = jax.eval_shape(first, given)
+        shared, own = apart(given)
+        runs = lanes.over(where, one, shared, (own, states))
+        return by_victim(runs, slots, case.victims), jnp.isfinite(runs.loss[slots])
+
+    given = arranged(where, given, lanes.placing(where, np.ones(where.count, bool)).lane)
+    states = lanes.shapes(where, jax.eval_shape(first, given))
+    scores = lanes.shapes(where, jax.ShapeDtypeStruct((where.slots,), jnp.float32))
+    going = lanes.shapes(where, jax.ShapeDtypeStruct((where.slots,), bool))
     programs = [
         compiled(first, given),
-        compiled(further, given, states, jnp.asarray(0), donate=(1,)),
-        compiled(finish, given, states),
+        compiled(further, given, (states, scores), jnp.asarray(0), going, donate=(1,)),
+        compiled(finish, given, states, jnp.arange(where.count)),
     ]
-    return Attacker(*(p for p, _ in programs), -(-steps // piece), piece), sum(s for _, s in programs)
+    return Attacker(*(p for p, _ in programs), where, -(-steps // piece), piece), sum(s for _, s in programs)
+
+
+def by_victim(runs: Reconstruction, slots: Array, victims: int) -> Reconstruction:
+    """Of every victim's runs the one that the attacker likes best."""
+    restarts = len(slots) // victims
+    runs = jax.tree.map(lambda leaf: leaf[slots].reshape(victims, restarts, *leaf.shape[1:]), runs)
+    return jax.vmap(best)(runs)
+
+
+def arranged(where: Layout, given: Given, lane: np.ndarray) -> Given:
+    """What the attacker's programs are given, with this lane in each slot."""
+    keys, victim = lanes.arranged(where, (given.keys, given.victim), lane)
+    return given._replace(keys=keys, victim=victim)
+
+
+def apart(given: Given) -> tuple[Given, tuple[Key, Int[Array, " lanes"]]]:
+    """(what all lanes share, what each has of its own)"""
+    return given._replace(keys=None, victim=None), (given.keys, given.victim)
+
+
+def run_of(case: Case, model: Model, steps: int, given: Given, lane: tuple) -> tuple[Search, Key, View]:
+    """One lane's search, key and view."""
+    key, victim = lane
+    update = jax.tree.map(lambda leaf: leaf[victim], given.updates)
+    labels = None if given.labels is None else given.labels[victim]
+    view = View(given.params, update, labels)
+    return as_search(case, model, given.floats, steps), key, view
 
 
 def as_search(case: Case, model: Model, floats: Floats, steps: int) -> Search:

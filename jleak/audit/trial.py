@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jleak import data
-from jleak.audit import programs
+from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
 from jleak.audit.parts import floats_of, known_floats, model_of
 from jleak.audit.programs import Attacker, Given
@@ -67,7 +67,7 @@ def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Reco
     key = ("attacker", programs.attacker_settings(case), model.shape, model.classes)
     attacker = cache.take(key, lambda: programs.attacker(case, model, given))
     clock = time.perf_counter()
-    rec, finite, snapshots = attack(attacker, given, tell)
+    rec, finite, snapshots = attack(case, attacker, given, tell)
     seconds = time.perf_counter() - clock
     numbers, x = score(rec, truth.batches, cache)
     record = {
@@ -81,6 +81,7 @@ def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Reco
         "seconds": round(seconds, 4),
         "compile_seconds": round(cache.seconds - compiled_before, 4),
         "device": device(),
+        "devices": attacker.layout.devices,
         "versions": versions(),
     }
     b = truth.batches
@@ -120,22 +121,39 @@ def view_of(case: Case, truth: Truth) -> Given:
     )
 
 
-def attack(attacker: Attacker, given: Given, tell: Tell) -> tuple[Reconstruction, np.ndarray, dict]:
+def attack(
+    case: Case, attacker: Attacker, given: Given, tell: Tell
+) -> tuple[Reconstruction, np.ndarray, dict]:
     """Drives the search piece by piece: (reconstructions, finite lanes, snapshots).
 
     Snapshots are the victims' best images after the shares of the search that `shares` names.
     """
-    states = attacker.begin(given)
+    where, shape = attacker.layout, (case.victims, case.restarts)
+    rule = {"halving": case.halving, "stop": case.stop}
+    alive = np.ones(shape, bool)
+    place = lanes.placing(where, alive.ravel())
+    now = programs.arranged(where, given, place.lane)
+    states = lanes.put(where, (attacker.begin(now), jnp.full(where.slots, jnp.inf)))
     keep = {round(i * (attacker.pieces - 1) / (SNAPSHOTS - 1)) for i in range(SNAPSHOTS)}
-    snapshots = []
+    snapshots, share = {}, 0.0
     for piece in range(attacker.pieces):
-        states, losses = attacker.advance(given, states, jnp.asarray(piece * attacker.steps))
-        tell((piece + 1) / attacker.pieces, float(jnp.median(losses[:, -1])))
-        if piece in keep:
-            rec, finite = attacker.finish(given, states)
-            snapshots.append(np.clip(rec.x, 0, 1))
-    shares = np.array([(piece + 1) / attacker.pieces for piece in sorted(keep)])
-    return rec, np.asarray(finite), {"snapshots": np.stack(snapshots), "shares": shares}
+        going = lanes.put(where, jnp.asarray(place.going))
+        states = attacker.advance(now, states, jnp.asarray(piece * attacker.steps), going)
+        losses = np.asarray(states[1])[place.slot].reshape(shape)
+        before, share = share, (piece + 1) / attacker.pieces
+        alive, were = race.going_on(losses, alive, before=before, now=share, **rule), alive
+        tell(share, float(np.median(losses.min(axis=1))))
+        if piece in keep or not alive.any():
+            rec, finite = jax.device_get(attacker.finish(now, states[0], jnp.asarray(place.slot)))
+            snapshots[share] = np.clip(rec.x, 0, 1)
+        if not alive.any():
+            break
+        if (alive != were).any():
+            moved = lanes.placing(where, alive.ravel())
+            states = lanes.arranged(where, states, place.slot[moved.lane])
+            place, now = moved, programs.arranged(where, given, moved.lane)
+    images = np.stack(list(snapshots.values()))
+    return rec, finite, {"snapshots": images, "shares": np.array(list(snapshots))}
 
 
 def score(rec: Reconstruction, batches: Batch, cache: Programs) -> tuple[dict[str, jax.Array], jax.Array]:

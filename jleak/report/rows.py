@@ -10,7 +10,7 @@ import numpy as np
 from jleak.audit.store import Record
 from jleak.defenses import KNOWS
 
-SHARED = ("loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "lanes")
+SHARED = ("loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving", "stop", "lanes")
 """Settings without a column of their own: where they differ, tables and pictures are apart."""
 
 SETTING = (

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jleak.audit import cache as compilation
-from jleak.audit import store
+from jleak.audit import lanes, store
 from jleak.audit.driver import Progress as Stand
 from jleak.audit.settings import Setting
 from jleak.check import InputError
@@ -48,6 +48,7 @@ def start(
       InputError: bad input; nothing was lost.
     """
     screen, kind = terminal(), KINDS[name]
+    lanes.every_core()
     plan = kind.plan(settings, config)
     finished = store.finished(out, resume=resume, kind=name)
     where, uses = caching(cache)  # before the first compilation, or JAX does not look again

@@ -8,7 +8,7 @@ import pytest
 from jleak.audit.case import Case
 from jleak.audit.trial import Programs, trial
 
-TIMES = ("seconds", "compile_seconds")
+WHERE = ("seconds", "compile_seconds", "devices")
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +35,8 @@ def audited(digits):
 
 @pytest.fixture(scope="session")
 def numbers():
-    """`numbers(record)`: what must repeat, which is everything but the times."""
-    return lambda record: {name: value for name, value in record.items() if name not in TIMES}
+    """`numbers(record)`: what must repeat, which is everything but where it ran and how long."""
+    return lambda record: {name: value for name, value in record.items() if name not in WHERE}
 
 
 @pytest.fixture

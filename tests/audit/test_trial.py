@@ -200,7 +200,7 @@ def test_of_the_restarts_the_attackers_own_loss_decides(small_case, shared, audi
         victim=jnp.arange(6), updates=jax.tree.map(lambda u: jnp.repeat(u, 3, axis=0), given.updates)
     )
     attacker, _ = programs.attacker(alone, model_of(alone, digits.shape, digits.classes), lanes)
-    every, _, _ = trial.attack(attacker, lanes, lambda part, loss: None)
+    every, _, _ = trial.attack(alone, attacker, lanes, lambda part, loss: None)
     losses = np.reshape(every.loss, (2, 3))
     winners = losses.argmin(1)
     assert len(np.unique(losses)) == 6 and losses.min() > 0
@@ -283,7 +283,7 @@ def test_a_search_tells_how_far_it_is(small_case, digits):
     case = small_case(attack_args={"steps": 25})
     trial.trial(case, digits, Programs(), lambda part, loss: heard.append((part, loss)))
     parts, losses = zip(*heard, strict=True)
-    assert parts == tuple(np.arange(1, 10) / 9) and losses[-1] < losses[0]
+    assert parts == tuple(np.arange(1, 14) / 13) and losses[-1] < losses[0]
 
 
 def test_parts_of_the_users_own_run_end_to_end(own, digits):

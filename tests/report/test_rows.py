@@ -28,6 +28,8 @@ OTHER = {
     "attack": "jleak.attacks:inverting",
     "attack_args": {"lr": 0.5},
     "restarts": 2,
+    "halving": True,
+    "stop": 0.1,
     "lanes": 3,
 }
 
