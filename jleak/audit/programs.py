@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from jleak.audit import lanes
 from jleak.audit.case import Case
@@ -39,6 +39,7 @@ class Given(NamedTuple):
       params: what the server sent.
       updates: one a victim, after the defense.
       labels: one row a victim, only where the threat grants them.
+      statistics: the victims' BatchNorm statistics, only where the model says that clients send them.
       floats: the traced settings that the attacker knows.
     """
 
@@ -47,6 +48,7 @@ class Given(NamedTuple):
     params: Params
     updates: Params
     labels: Int[Array, "victims n"] | None
+    statistics: PyTree | None
     floats: Floats
 
 
@@ -127,7 +129,10 @@ def compiled(fn: Callable, *args: Any, donate: tuple[int, ...] = ()) -> tuple[Ca
 
 
 def share(case: Case, model: Model) -> Callable:
-    """The victims' program: `(params, k_client, batches, floats) -> (updates, snr)`."""
+    """The victims' program: `(params, k_client, batches, floats) -> (updates, snr, statistics)`.
+
+    Statistics are those of BatchNorm on the client's own images, None unless clients send them.
+    """
 
     def program(params, k_client, batches, floats):
         plain = client_of(case, model, floats)
@@ -136,11 +141,11 @@ def share(case: Case, model: Model) -> Callable:
         def one(args):
             key, batch = args
             update = defended(key, params, batch)
-            return update, snr(plain(key, params, batch), update)
+            sent = model.statistics(params, batch.x) if model.sends_statistics else None
+            return update, snr(plain(key, params, batch), update), sent
 
         keys = jax.random.split(k_client, case.victims)
-        updates, ratios = lax.map(one, (keys, batches), batch_size=chunk(case.victims, case.lanes))
-        return updates, ratios
+        return lax.map(one, (keys, batches), batch_size=chunk(case.victims, case.lanes))
 
     return program
 
@@ -208,9 +213,9 @@ def apart(given: Given) -> tuple[Given, tuple[Key, Int[Array, " lanes"]]]:
 def run_of(case: Case, model: Model, steps: int, given: Given, lane: tuple) -> tuple[Search, Key, View]:
     """One lane's search, key and view."""
     key, victim = lane
-    update = jax.tree.map(lambda leaf: leaf[victim], given.updates)
-    labels = None if given.labels is None else given.labels[victim]
-    view = View(given.params, update, labels)
+    sent = jax.tree.map(lambda leaf: leaf[victim], (given.updates, given.labels, given.statistics))
+    update, labels, statistics = sent  # None stays None
+    view = View(given.params, update, labels, statistics=statistics)
     return as_search(case, model, given.floats, steps), key, view
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jleak import data
 from jleak.audit import lanes, programs, race
@@ -49,6 +50,7 @@ class Truth(NamedTuple):
     params: Params
     updates: Params
     snr: jax.Array
+    statistics: PyTree | None
 
 
 def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Record, dict[str, np.ndarray]]:
@@ -117,6 +119,7 @@ def view_of(case: Case, truth: Truth) -> Given:
         params=truth.params,
         updates=truth.updates,
         labels=truth.batches.y if case.known_labels else None,
+        statistics=truth.statistics,
         floats=known_floats(case),
     )
 
