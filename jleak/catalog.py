@@ -21,6 +21,8 @@ from jleak.metrics import METRICS
 from jleak.search import OPTIMIZERS
 
 ATTACKS = {
+    "demixing": attacks.demixing,
+    "dense": attacks.dense,
     "dlg": attacks.dlg,
     "idlg": attacks.idlg,
     "inverting": attacks.inverting,

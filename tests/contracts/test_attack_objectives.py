@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from attacking import KEYS, LINES, every_attack
+from attacking import KEYS, LINES, every_attack, settings
 
 from jleak.catalog import ATTACKS
 
@@ -48,7 +48,7 @@ def test_loss_is_the_papers_objective_at_what_is_returned(name, granted, small):
     case = small(line.most or 2)
     wrong = (case.batch.y + 1) % 10
     view = case.view._replace(labels=wrong if granted else None)
-    attack = ATTACKS[name](case.threat, steps=3, optim="adam")
+    attack = ATTACKS[name](case.threat, **settings(name, 3, optim="adam"))
     recs = jax.jit(jax.vmap(attack, (0, None)))(KEYS, view)
     for x, y, loss in zip(recs.x, recs.y, recs.loss, strict=True):
         if granted:
@@ -56,8 +56,8 @@ def test_loss_is_the_papers_objective_at_what_is_returned(name, granted, small):
         elif y.ndim == 2:
             np.testing.assert_allclose(y.sum(1), 1, rtol=1e-5)
         wanted = recomputed(line, case, view, x, y)
-        assert wanted > 1e-3  # early enough for the tolerance to mean something
-        np.testing.assert_allclose(loss, wanted, rtol=1e-4)
+        assert wanted > 1e-3 or line.closed  # early enough for the tolerance to mean something
+        np.testing.assert_allclose(loss, wanted, rtol=1e-4, atol=1e-5 if line.closed else 0)
 
 
 @every_attack

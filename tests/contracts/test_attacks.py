@@ -7,7 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from attacking import KEYS, LINES, RESTARTS, equal, every_attack, four, fresh, largest, margin
+from attacking import (
+    KEYS,
+    LINES,
+    RESTARTS,
+    equal,
+    every_attack,
+    every_search,
+    four,
+    fresh,
+    largest,
+    margin,
+    settings,
+)
 
 from jleak.audit import programs
 from jleak.audit.case import Case
@@ -42,7 +54,7 @@ def test_output_has_the_shape_of_the_batch(name, n, small):
     case = small(n)
     for labels in (None, case.batch.y):
         view = case.view._replace(labels=labels)
-        rec = jax.eval_shape(ATTACKS[name](case.threat, steps=2), KEYS[0], view)
+        rec = jax.eval_shape(ATTACKS[name](case.threat, **settings(name, 2)), KEYS[0], view)
         assert (rec.x.shape, rec.x.dtype) == ((n, 8, 8, 1), jnp.float32)
         soft = rec.y.ndim == 2
         assert rec.y.shape == ((n, 10) if soft else (n,))
@@ -55,7 +67,7 @@ def test_many_keys_compile_once(name, run, victim):
     recs, attack, traces = run(name)
     for seed in (1, 2):
         other = attack(jax.random.split(jax.random.key(seed), RESTARTS), four(victim.view))
-        assert not np.array_equal(other.x, recs.x)
+        assert LINES[name].closed or not np.array_equal(other.x, recs.x)
     assert len(traces) == 1
 
 
@@ -86,6 +98,9 @@ def test_a_box_holds_where_there_is_one(name, run):
 @every_attack
 def test_evaluations_are_counted(name, run):
     line, recs = LINES[name], run(name).recs
+    if line.closed:
+        np.testing.assert_array_equal(recs.evaluations, 1)
+        return
     searching = inspect.signature(ATTACKS[name]).parameters["optim"].default == "lbfgs"
     most = line.steps * (21 if searching else 1)
     assert np.all((line.steps <= recs.evaluations) & (recs.evaluations <= most))
@@ -105,7 +120,7 @@ def test_a_candidate_of_nan_never_wins(name, run, victim):
     assert np.isfinite(winner.x).all()
 
 
-@every_attack
+@every_search
 def test_a_search_that_diverges_returns_what_it_had(name, victim):
     """Steps of 1e30 leave the first point the best one, or a later finite one."""
     attack = ATTACKS[name](victim.threat, steps=5, lr=1e30, optim="sgd")
@@ -120,7 +135,7 @@ def test_a_search_that_diverges_returns_what_it_had(name, victim):
     np.testing.assert_array_equal(recs.loss, np.nanmin(losses, axis=1))
 
 
-@every_attack
+@every_search
 def test_the_audits_programs_run_the_same_attack(name, victim, monkeypatch):
     """In pieces to the bit as at one go; beside the plain attack, another program, up to rounding."""
     steps, lanes = 23, 4  # eight pieces of three steps, the last one cut

@@ -1,0 +1,120 @@
+"""What is recovered, and what vouches for it."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jleak.types import Labels
+
+RESIDUAL, CONSISTENCY = 256.0, 4096.0
+"""What counts as rounding: so many units of the update's last place (eps) in the certificate's two parts."""
+
+NOISE = 4.0
+"""A residual up to so many times what the noise alone would give is explained by it."""
+
+
+class Status(IntEnum):
+    """What a recovered vector is.
+
+    Attributes:
+      PROVEN: the true one up to rounding; the gradient determines it, and both parts of its certificate are
+        at the rounding of the update's type: residual <= 256 eps, consistency <= 4096 eps.
+      NOISY: the same up to the noise that the update shows of itself; `error` tells how far.
+      APPROXIMATE: the fixed point does not explain the gradient; read `residual`.
+      CLASS_MEAN: the batch holds its label more than once, and the mean of its class is what was found.
+      COMMON_OFFSET: no class is absent, or there are as many images as classes or more: right up to an
+        offset that all vectors share, and that no gradient of this layer tells.
+      RANK_DEFICIENT: the layer's gradient does not determine all images (too narrow, or dead units).
+      AMBIGUOUS: the vectors explain the gradient as PROVEN or NOISY ones do, but the batch holds their label
+        more than once. Turning the images of one class among each other (keeping their sum and second
+        moments) changes the gradient little under softmax, not at all under a loss with linear residuals
+        (`mse`), so other images may explain it as well. True ones or not, nothing here tells.
+      UNREADABLE: the update is all zeros or not finite in a layer that is needed; the vector is NaN.
+    """
+
+    PROVEN = 0
+    NOISY = 1
+    APPROXIMATE = 2
+    CLASS_MEAN = 3
+    COMMON_OFFSET = 4
+    RANK_DEFICIENT = 5
+    UNREADABLE = 6
+    AMBIGUOUS = 7
+
+
+class Recovery(NamedTuple):
+    """Recovered vectors and what vouches for them.
+
+    Attributes:
+      x: images (n, h, w, c), or features (n, width); not clipped.
+      y: their labels: as granted, else in the order of the classes.
+      residual: the certificate's first part, of the batch: the largest relative error of a tensor of the
+        gradient computed anew from x, ||A x - dW|| / ||dW||.
+      consistency: its second part, of each: ||B (A(x) - A)||, for cross entropy the distance of
+        softmax(x W + b) from the probabilities that the solution rests on.
+      error: expected root-mean-square error of each from the update's noise, where it is determined.
+      status: `Status` of each.
+    """
+
+    x: Float[Array, "n ..."]
+    y: Labels
+    residual: Float[Array, ""]
+    consistency: Float[Array, " n"]
+    error: Float[Array, " n"]
+    status: Int[Array, " n"]
+
+
+class Evidence(NamedTuple):
+    """What a status is decided by.
+
+    Attributes:
+      residual, consistency: as in `Recovery`.
+      noise: the residual that the update's noise alone would give.
+      offset: whether the classes leave no common offset open.
+      full: whether the gradient determines every vector.
+      readable: whether there is a finite gradient other than zero in every layer.
+    """
+
+    residual: Float[Array, ""]
+    consistency: Float[Array, " n"]
+    noise: Float[Array, ""]
+    offset: Bool[Array, ""]
+    full: Bool[Array, ""]
+    readable: Bool[Array, ""]
+
+
+def judge(y: Labels, seen: Evidence, eps: float, classes: int) -> Int[Array, " n"]:
+    """The status of each vector, the first that applies.
+
+    Args:
+      y: their labels.
+      seen: the evidence.
+      eps: of the update's type.
+      classes: how many there are.
+
+    >>> yes = jnp.array(True)
+    >>> seen = Evidence(jnp.array(1e-6), jnp.array([1e-5, 1e-2]), jnp.array(1e-9), yes, yes, yes)
+    >>> [Status(int(one)).name for one in judge(jnp.array([0, 3]), seen, 1.2e-7, 10)]
+    ['PROVEN', 'APPROXIMATE']
+    """
+    counts = jax.nn.one_hot(y, classes, dtype=jnp.int32).sum(0)
+    held = seen.full & (len(y) < classes)
+    exact = held & (seen.residual <= RESIDUAL * eps) & (seen.consistency <= CONSISTENCY * eps)
+    noisy = held & (seen.residual <= NOISE * seen.noise)
+    repeated = counts[y] > 1
+    rules = [
+        (~seen.readable, Status.UNREADABLE),
+        ((exact | noisy) & repeated, Status.AMBIGUOUS),
+        (exact, Status.PROVEN),
+        (noisy, Status.NOISY),
+        (~seen.offset | (len(y) >= classes), Status.COMMON_OFFSET),
+        (repeated, Status.CLASS_MEAN),
+        (~seen.full, Status.RANK_DEFICIENT),
+    ]
+    status = jnp.full(y.shape, Status.APPROXIMATE, jnp.int32)
+    for condition, name in reversed(rules):  # no jnp.select: it needs argmax (`precision`)
+        status = jnp.where(condition, jnp.int32(name), status)
+    return status
