@@ -24,8 +24,11 @@ ATTACKS = {
     "demixing": attacks.demixing,
     "dense": attacks.dense,
     "dlg": attacks.dlg,
+    "gradinversion": attacks.gradinversion,
     "idlg": attacks.idlg,
     "inverting": attacks.inverting,
+    "inverting_tuned": attacks.inverting_tuned,
+    "multistep": attacks.multistep,
 }
 MODELS = {
     "alexnet": models.alexnet,

@@ -104,7 +104,6 @@ Defense = Callable[[Client], Client]
 Attack = Callable[[Key, View], Reconstruction]
 Metric = Callable[[Float[Array, "n h w c"], Float[Array, "n h w c"]], Float[Array, " n"]]
 Distance = Callable[[Params, Params], Float[Array, ""]]
-Penalty = Callable[[Float[Array, "n h w c"]], Float[Array, ""]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,17 @@ Each factory is `(threat, *, ...) -> Attack`.
 from jleak.attacks.demixing import demixing
 from jleak.attacks.dense import dense
 from jleak.attacks.dlg import dlg, idlg
-from jleak.attacks.inverting import inverting
+from jleak.attacks.gradinversion import gradinversion
+from jleak.attacks.inverting import inverting, inverting_tuned
+from jleak.attacks.multistep import multistep
 
-__all__ = ["demixing", "dense", "dlg", "idlg", "inverting"]
+__all__ = [
+    "demixing",
+    "dense",
+    "dlg",
+    "gradinversion",
+    "idlg",
+    "inverting",
+    "inverting_tuned",
+    "multistep",
+]

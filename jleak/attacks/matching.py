@@ -17,7 +17,10 @@ from jleak.models.taps import Products, pays, products
 from jleak.search import Search, descend
 from jleak.spaces import Space
 from jleak.tree import safe_sqrt
-from jleak.types import Batch, Distance, Key, Params, Penalty, Threat
+from jleak.types import Batch, Distance, Key, Labels, Params, SoftLabels, Threat, View
+
+Prior = Callable[[jax.Array, Labels | SoftLabels, View], jax.Array]
+"""`(x, y, view) -> scalar`: what the attacker believes of images and labels, given all that it holds."""
 
 
 def cosine_of(found: Products) -> jax.Array:
@@ -40,12 +43,12 @@ def matching(
     distance: Distance,
     optimizer: optax.GradientTransformation,
     steps: int,
-    penalty: Penalty = lambda x: jnp.zeros(()),
+    penalty: Prior = lambda x, y, view: jnp.zeros(()),
     labels: LabelStep | None = None,
 ) -> Search:
     """Finds images whose update, through the client that the attacker believes in, matches the observed one.
 
-    min over x (and y) of  distance(client(params, (x, y)), view.update) + penalty(x).
+    min over x (and y) of  distance(client(params, (x, y)), view.update) + penalty(x, y, view).
 
     Labels come from the view where the threat grants them, else from `labels`, else (`labels=None`) soft
     labels are optimised along with the images (Zhu et al., NeurIPS 2019).
@@ -83,7 +86,7 @@ def matching(
 
     def objective(key, point, fixed, view):
         x, y = decode(point, fixed)
-        return apart(key, view.params, Batch(x, y), view.update) + penalty(x)
+        return apart(key, view.params, Batch(x, y), view.update) + penalty(x, y, view)
 
     def project(point):
         return {**point, "x": space.project(point["x"])}

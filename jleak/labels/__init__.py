@@ -13,7 +13,7 @@ from jleak.labels.ilrg import ilrg
 from jleak.labels.llg import llg, llg_plus, llg_star
 from jleak.labels.simple import bias_sign, idlg, random, yin
 from jleak.labels.size import Size, batch_size, unknown
-from jleak.labels.step import LABELS, label_step
+from jleak.labels.step import LABELS, label_step, labels_first
 from jleak.labels.trajectory import trajectory
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ilrg",
     "imbalance",
     "label_step",
+    "labels_first",
     "labels_of",
     "llg",
     "llg_plus",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jleak.check import one_of
+from jleak.check import InputError, one_of
 from jleak.labels.counting import labels_of
 from jleak.labels.counts import counts
 from jleak.labels.demix import demix
@@ -55,3 +55,17 @@ def label_step(threat: Threat, labels: str | LabelAttack) -> LabelStep | None:
             return None
         labels = LABELS[labels](threat)
     return lambda key, view: labels_of(labels(key, view), threat.batch)
+
+
+def labels_first(attack: str, threat: Threat, labels: str | LabelAttack) -> LabelStep:
+    """`label_step` for an attack that cannot optimise labels along.
+
+    Raises:
+      InputError: as `label_step`; joint labels.
+    """
+    step = label_step(threat, labels)
+    if step is None:
+        raise InputError(
+            f"{attack} needs the labels first, got labels={labels!r}; use labels=demix, or another attack"
+        )
+    return step

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jleak.search.engine import Search
-from jleak.tree import select
+from jleak.tree import select, stream
 from jleak.types import Key, Reconstruction, View
 
 
@@ -52,7 +52,7 @@ def descend(
       objective: `(key, point, fixed, view) -> loss`.
       start: `(key, view) -> (point, fixed)`.
       decode: `(point, fixed) -> (x, y)`.
-      optimizer: any optax transformation, line searches included.
+      optimizer: any optax transformation, line searches included; those that take a `key=` get a fresh one.
       steps: the budget.
       cost: gradient evaluations of the victim model behind one value of the objective.
       project: applied to the point after every step.
@@ -73,7 +73,8 @@ def descend(
             return objective(key, point, state.fixed, view)
 
         loss, grad = jax.value_and_grad(value)(state.point)
-        moves, opt = tx.update(grad, state.optimizer, state.point, value=loss, grad=grad, value_fn=value)
+        k_move, known = stream(key, "move"), {"value": loss, "grad": grad, "value_fn": value}
+        moves, opt = tx.update(grad, state.optimizer, state.point, key=k_move, **known)
         better = loss < state.loss  # False for NaN
         spent = cost * (1 + optax.tree_utils.tree_get(opt, "num_linesearch_steps", 0))
         return Descent(

@@ -26,6 +26,21 @@ def cosine_and_variation(got, seen, x):
     return 1 - cosine + 1e-4 * (rows.mean() + columns.mean())
 
 
+def cosine_and_opponents(got, seen, x):
+    """Breaching's `modern` without its feature term: isotropic total variation with colour opponents."""
+    cosine = got @ seen / np.linalg.norm(got) / np.linalg.norm(seen)
+    rows, columns = np.zeros((2, *x.shape))
+    rows[:, :-1], columns[:, :, :-1] = x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]
+    return 1 - cosine + 1e-4 * np.sqrt(rows**2 + columns**2).mean()
+
+
+def relative_square_and_norm(got, seen, x):
+    """GradInversion without BatchNorm: ours of its distance, total variation, and the images' length."""
+    rows, columns = np.abs(x[:, 1:] - x[:, :-1]), np.abs(x[:, :, 1:] - x[:, :, :-1])
+    length = np.sqrt((x**2).sum((1, 2, 3))).mean()
+    return squared(got, seen, x) / (seen @ seen) + 1e-4 * (rows.mean() + columns.mean()) + 1e-6 * length
+
+
 def relative(got, seen, x):
     """Of the closed forms: the relative distance."""
     return np.linalg.norm(got - seen) / np.linalg.norm(seen)
@@ -48,14 +63,21 @@ class Line(NamedTuple):
     """Whether it looks for images in [0, 1] alone."""
     closed: bool = False
     """Whether it is a closed form: nothing to search, so neither steps nor optimisers that matter here."""
+    args: dict = {}
+    """Its other settings."""
 
 
 LINES = {
     "demixing": Line(relative, 1, 100, 60, boxed=True, closed=True),
     "dense": Line(relative, 1, 100, 60, boxed=True, closed=True),
     "dlg": Line(squared, 30, 69, 40),
+    "gradinversion": Line(relative_square_and_norm, 100, 40, 20, boxed=True, args={"group": 1}),
     "idlg": Line(squared, 30, 141, 80, most=1),
     "inverting": Line(cosine_and_variation, 100, 58, 35, boxed=True),
+    "inverting_tuned": Line(
+        cosine_and_opponents, 100, 40, 20, boxed=True, args={"tv": 1e-4, "features": 0.0, "warmup": 10}
+    ),
+    "multistep": Line(cosine_and_variation, 100, 58, 35, boxed=True),
 }
 
 
@@ -71,7 +93,7 @@ every_search = pytest.mark.parametrize(
 
 def settings(name, steps, **more):
     """The arguments of an attack that searches; a closed form takes its defaults."""
-    return {} if LINES[name].closed else {"steps": steps, **more}
+    return {} if LINES[name].closed else {"steps": steps, **LINES[name].args, **more}
 
 
 class Run(NamedTuple):

@@ -21,7 +21,7 @@ from attacking import (
     settings,
 )
 
-from jleak.audit import programs
+from jleak.audit import programs, trial
 from jleak.audit.case import Case
 from jleak.catalog import ATTACKS
 from jleak.defenses import clip
@@ -123,7 +123,7 @@ def test_a_candidate_of_nan_never_wins(name, run, victim):
 @every_search
 def test_a_search_that_diverges_returns_what_it_had(name, victim):
     """Steps of 1e30 leave the first point the best one, or a later finite one."""
-    attack = ATTACKS[name](victim.threat, steps=5, lr=1e30, optim="sgd")
+    attack = ATTACKS[name](victim.threat, **settings(name, 5, lr=1e30, optim="sgd"))
 
     def watched(key):
         state, losses = advance(attack, key, begin(attack, key, victim.view), victim.view, jnp.asarray(0), 5)
@@ -141,7 +141,7 @@ def test_the_audits_programs_run_the_same_attack(name, victim, monkeypatch):
     steps, lanes = 23, 4  # eight pieces of three steps, the last one cut
     case = Case(
         attack=name,
-        attack_args={"steps": steps, "optim": "adam"},
+        attack_args=settings(name, steps, optim="adam"),
         model="mlp",
         model_args={"hidden": 32},
         victims=2,
@@ -149,24 +149,21 @@ def test_the_audits_programs_run_the_same_attack(name, victim, monkeypatch):
         lanes=lanes,
     )
     updates = jax.tree.map(lambda u: jnp.stack([u, 2 * u]), victim.view.update)
-    settings = {k: v for k, v in case.attack_args.items() if isinstance(v, float)}
-    floats = {"attack": settings, "client": {}, "defense": {}}
-    given = programs.Given(KEYS, jnp.array([0, 0, 1, 1]), victim.params, updates, None, floats)
+    traced = {k: v for k, v in case.attack_args.items() if isinstance(v, float)}
+    floats = {"attack": traced, "client": {}, "defense": {}}
+    given = programs.Given(KEYS, jnp.array([0, 0, 1, 1]), victim.params, updates, None, None, floats)
 
     def in_pieces(pieces):
         monkeypatch.setattr(programs, "PIECES", pieces)
         attacker, _ = programs.attacker(case, victim.model, given)
-        states = attacker.begin(given)
-        for piece in range(attacker.pieces):
-            states, _ = attacker.advance(given, states, jnp.asarray(piece * attacker.steps))
-        return attacker.pieces, *attacker.finish(given, states)
+        return attacker.pieces, *trial.attack(case, attacker, given, lambda share, loss: None)
 
-    (pieces, recs, finite), (one, whole, _) = in_pieces(10), in_pieces(1)
+    (pieces, recs, finite, _), (one, whole, _, _) = in_pieces(10), in_pieces(1)
     assert (pieces, one) == (8, 1)
     assert finite.all()
     assert equal(recs, whole)
 
-    attack = ATTACKS[name](victim.threat, steps=steps, optim="adam")
+    attack = ATTACKS[name](victim.threat, **settings(name, steps, optim="adam"))
     views = View(victim.params, jax.tree.map(lambda u: u[given.victim], updates))
     plain = jax.jit(jax.vmap(attack, (0, View(None, 0))))(KEYS, views)
     for v in range(2):

@@ -1,24 +1,15 @@
-"""Clients, and the lifters that make defenses of plain functions.
-
-A client is `(key, params, batch) -> update`: what leaves the device. A defense is `client -> client`, a
-transformation as `jax.grad` is one. The lifters keep the common cases short::
-
-    on_batch(fn)     fn(key, batch)  -> batch     before the gradient (mixing, augmentation)
-    on_example(fn)   fn(key, update) -> update    on each example's gradient, then the mean (DP-SGD)
-    on_update(fn)    fn(key, update) -> update    on the update (noise, clipping, pruning)
-"""
+"""How a client computes its update: `(model, loss, *, ...) -> Client`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from jleak.check import InputError, number, whole
 from jleak.tree import stream
-from jleak.types import Batch, Client, Defense, Key, Loss, Model, Params
+from jleak.types import Batch, Client, Key, Loss, Model, Params
 
 
 @dataclass(frozen=True)
@@ -158,108 +149,57 @@ def fedsgd_dropout(model: Model, loss: Loss, *, rate: float = 0.5) -> Client:
     return client
 
 
+def secure_aggregation(
+    model: Model, loss: Loss, *, members: int = 4, lr: float = 0.1, steps: int = 1, epochs: int = 1
+) -> Client:
+    """Several clients of which the server sees the mean update alone: secure aggregation.
+
+    The batch is that of all members together, each holding as many consecutive images; every member is a
+    `fedavg` of its own (of one step, the default, `fedsgd`). Source: Bonawitz et al., "Practical Secure
+    Aggregation for Privacy-Preserving Machine Learning", CCS 2017, of whose protocol only the outcome matters
+    here.
+
+    Args:
+      model, loss: as `fedsgd`.
+      members: clients in the sum.
+      lr, steps, epochs: of each member's local training, as `fedavg`.
+
+    Raises:
+      InputError: no members; when called, a batch that they do not divide; as `fedavg`.
+
+    >>> import jax.numpy as jnp
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> params = model.init(jax.random.key(0))
+    >>> batch = Batch(jnp.ones((4, 2, 2, 1)), jnp.array([2, 2, 0, 1]))
+    >>> some, all = (secure_aggregation(model, cross_entropy, members=m)(jax.random.key(1), params, batch)
+    ...              for m in (2, 4))
+    >>> bool(jnp.allclose(some["head"]["bias"], all["head"]["bias"], atol=1e-6))
+    True
+    """
+    whole("members", members)
+    member = fedavg(model, loss, lr=lr, steps=steps, epochs=epochs)
+
+    def client(key: Key, params: Params, batch: Batch) -> Params:
+        n = len(batch.y)
+        if n % members:
+            raise InputError(
+                f"the members' batches must be equal, got batch={n} and members={members}; "
+                f"use batch={members * -(-n // members)}"
+            )
+        shares = jax.tree.map(lambda leaf: leaf.reshape(members, n // members, *leaf.shape[1:]), batch)
+        keys = jax.random.split(stream(key, "members"), members)
+        updates = jax.vmap(member, (0, None, 0))(keys, params, shares)
+        return jax.tree.map(lambda u: u.mean(0), updates)
+
+    return client
+
+
 CLIENTS: dict[str, Callable[..., Client]] = {
     "fedavg": fedavg,
     "fedsgd": fedsgd,
     "fedsgd_dropout": fedsgd_dropout,
+    "secure_aggregation": secure_aggregation,
 }
 """How a client computes its update, by name: `(model, loss, *, ...) -> Client`."""
-
-
-def on_update(fn: Callable[[Key, Params], Params]) -> Defense:
-    """The defense that changes the client's update.
-
-    >>> import jax.numpy as jnp
-    >>> halve = on_update(lambda key, update: jax.tree.map(lambda u: u / 2, update))
-    >>> halve(lambda key, params, batch: jnp.ones(2))(jax.random.key(0), None, None).tolist()
-    [0.5, 0.5]
-    """
-
-    def defense(client: Client) -> Client:
-        def defended(key, params, batch):
-            update = client(stream(key, "inner"), params, batch)
-            return fn(stream(key, "update"), update)
-
-        return defended
-
-    return defense
-
-
-def on_batch(fn: Callable[[Key, Batch], Batch]) -> Defense:
-    """The defense that changes the client's batch before anything is computed from it.
-
-    >>> import jax.numpy as jnp
-    >>> darken = on_batch(lambda key, batch: batch._replace(x=batch.x / 2))
-    >>> client = darken(lambda key, params, batch: batch.x)
-    >>> client(jax.random.key(0), None, Batch(jnp.ones(2), None)).tolist()
-    [0.5, 0.5]
-    """
-
-    def defense(client: Client) -> Client:
-        def defended(key, params, batch):
-            return client(stream(key, "inner"), params, fn(stream(key, "batch"), batch))
-
-        return defended
-
-    return defense
-
-
-def on_example(fn: Callable[[Key, Params], Params]) -> Defense:
-    """The defense that changes each example's update, then takes the mean over the batch.
-
-    >>> import jax.numpy as jnp
-    >>> clip = on_example(lambda key, u: jnp.minimum(u, 1.0))
-    >>> client = clip(lambda key, params, batch: batch.x.mean())
-    >>> float(client(jax.random.key(0), None, Batch(jnp.array([0.0, 5.0]), jnp.zeros(2))))
-    0.5
-    """
-
-    def defense(client: Client) -> Client:
-        def defended(key, params, batch):
-            def one(key, x, y):
-                update = client(stream(key, "inner"), params, Batch(x[None], y[None]))
-                return fn(stream(key, "example"), update)
-
-            keys = jax.random.split(stream(key, "examples"), batch.x.shape[0])
-            updates = jax.vmap(one)(keys, batch.x, batch.y)
-            return jax.tree.map(lambda u: u.mean(0), updates)
-
-        return defended
-
-    return defense
-
-
-def from_optax(transformation: optax.GradientTransformation) -> Defense:
-    """Any optax gradient transformation, at its first step, as a defense of the update.
-
-    >>> import jax.numpy as jnp
-    >>> client = from_optax(optax.clip(0.5))(lambda key, params, batch: jnp.ones(2))
-    >>> client(jax.random.key(0), None, None).tolist()
-    [0.5, 0.5]
-    """
-
-    def fn(key, update):
-        del key  # optax keeps its own randomness
-        return transformation.update(update, transformation.init(update))[0]
-
-    return on_update(fn)
-
-
-def chain(*defenses: Defense) -> Defense:
-    """`defenses` one after the other, the first nearest the client.
-
-    `chain()` is the identity.
-
-    >>> import jax.numpy as jnp
-    >>> add = on_update(lambda key, u: u + 1)
-    >>> double = on_update(lambda key, u: 2 * u)
-    >>> float(chain(add, double)(lambda key, params, batch: jnp.array(1.0))(jax.random.key(0), None, None))
-    4.0
-    """
-
-    def defense(client: Client) -> Client:
-        for one in defenses:
-            client = one(client)
-        return client
-
-    return defense
