@@ -1,4 +1,4 @@
-"""The command line: `jleak audit | labels | list | report`.
+"""The command line: `jleak audit | labels | train-model | list | report`.
 
 Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
 """
@@ -32,6 +32,7 @@ SEVERAL = "Repeat for several."
 PUBLIC = "Data set of the server's own images; else half of --dataset."
 RACING = "Starts race: after 1/8, 1/4 and 1/2 of the steps the better half goes on."
 CONTENT = "The attacker's own loss at which it leaves a victim; 0 for never."
+TRAINED = "Weights of the model, by `jleak train-model`; else it is untrained."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -40,6 +41,7 @@ def audit(
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
     dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
     model: Annotated[list[str] | None, typer.Option(help=f"Model under attack. {NAMED}")] = None,
+    weights: Annotated[str | None, typer.Option(help=TRAINED)] = None,
     client: Annotated[list[str] | None, typer.Option(help=f"How clients train. {NAMED}")] = None,
     defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
     attack: Annotated[list[str] | None, typer.Option(help=f"What the server does. {NAMED}")] = None,
@@ -63,9 +65,10 @@ def audit(
     Without any option: scikit-learn's digits, LeNet and an MLP, four defenses, two attacks.
     """
     flags = {
-        "dataset": dataset, "models": model, "clients": client, "defenses": defense, "attacks": attack,
-        "knows": knows, "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw, "victims": victims,
-        "restarts": restarts, "halving": halving or None, "stop": stop, "known_labels": known_labels or None,
+        "dataset": dataset, "models": model, "weights": weights, "clients": client, "defenses": defense,
+        "attacks": attack, "knows": knows, "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw,
+        "victims": victims, "restarts": restarts, "halving": halving or None, "stop": stop,
+        "known_labels": known_labels or None,
     }  # fmt: skip
     _run("audit", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
 
@@ -125,6 +128,43 @@ def _run(kind, flags, *, config, out, resume, cache, no_cache) -> None:
         cache=None if no_cache else cache or "default",
         clock=clock,
     )
+
+
+@app.command("train-model")
+def train_model(
+    model: Annotated[str, typer.Option(help="Model, as NAME:argument=value,argument=value.")] = "lenet",
+    dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The weights; default MODEL.safetensors.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, lion or sgd (momentum 0.9).")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate; default 0.003.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant, cosine or step_decay.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of an L2 penalty; default 0.")] = None,
+    loss_fn: Annotated[str | None, typer.Option(help="cross_entropy, mse, bce or sigmoid_mse.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step; default 32.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default 10.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
+    augment: Annotated[bool, typer.Option("--augment", help="Mirror and crop images at random.")] = False,
+    held_out: Annotated[float | None, typer.Option(help="Share kept for the accuracy; default 0.1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes every number.")] = None,
+    save_every: Annotated[int, typer.Option(help="Also keep MODEL-STEP after each so many steps.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training to --out.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Train a model; its weights, as safetensors, are one flag of an audit: --weights.
+
+    Without any option: LeNet on scikit-learn's digits. BatchNorm trains by the batch's statistics and keeps
+    running ones, so that every mode of it can be attacked.
+    """
+    from jleak.report import training
+
+    flags = {
+        "model": model, "dataset": dataset, "optimizer": optimizer, "lr": lr, "schedule": schedule,
+        "weight_decay": weight_decay, "loss_fn": loss_fn, "batch": batch, "epochs": epochs, "steps": steps,
+        "augment": augment or None, "held_out": held_out, "seed": seed,
+    }  # fmt: skip
+    place = {"out": out, "save_every": save_every, "resume": resume}
+    training.start(flags, **place, cache=None if no_cache else cache or "default")
 
 
 @app.command("list")

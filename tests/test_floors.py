@@ -10,10 +10,10 @@ ROOT = Path(__file__).parents[1] / "jleak"
 
 FLOORS = [
     ["types", "tree", "check"],
-    ["models", "losses", "distances", "penalties", "registration", "metrics", "data"],
+    ["models", "losses", "distances", "penalties", "registration", "metrics", "data", "weights"],
     ["clients", "labels", "priors", "spaces"],
     ["defenses", "search", "leakage"],
-    ["attacks"],
+    ["attacks", "training"],
     ["catalog"],
     ["audit"],
     ["report", "cli"],

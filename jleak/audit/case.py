@@ -8,6 +8,7 @@ from jleak import catalog
 from jleak.audit.settings import Args, case_of, check_shared, content_hash, put
 from jleak.check import InputError, number, one_of
 from jleak.defenses import KNOWS
+from jleak.weights import fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,8 @@ class Case:
     Attributes:
       dataset: `digits`, `npz:PATH`, `folder:PATH` or `tfds:NAME`.
       model, model_args: the model under attack.
+      weights: what the server sends: a safetensors file, such as `jleak train-model` writes. Twelve digits of
+        its content's SHA-256 are added: `PATH@DIGEST`. Empty for new weights, from the seed.
       loss_fn: the client's loss.
       client, client_args: how the client computes its update (`jleak.clients.CLIENTS`).
       batch: images in a client's batch.
@@ -31,11 +34,12 @@ class Case:
       restarts: independent starts a victim; the attacker keeps the one of lowest own loss.
       halving: whether restarts race: after 1/8, 1/4 and 1/2 of the steps the better half goes on.
       stop: the attacker's own loss at which it is content with a victim and stops; 0 for never.
-      seed: fixes data, model, client and attack, each through a stream of its own.
+      seed: fixes data, model (without `weights`), client and attack, each through a stream of its own.
       lanes: how many restarts x victims a device advances at once. Another number rounds differently.
 
     Raises:
-      InputError: an unknown name, a number out of bounds; the message says which and what to do.
+      InputError: an unknown name, a number out of bounds, weights that cannot be read or have changed; the
+        message says which and what to do.
 
     >>> case = Case(attack="inverting", attack_args={"steps": 100})
     >>> case.attack_args["lr"], Case.from_json(case.to_json()) == case
@@ -45,6 +49,7 @@ class Case:
     dataset: str = "digits"
     model: str = "lenet"
     model_args: Args = field(default_factory=dict)
+    weights: str = ""
     loss_fn: str = "cross_entropy"
     client: str = "fedsgd"
     client_args: Args = field(default_factory=dict)
@@ -69,6 +74,8 @@ class Case:
         catalog.typed("halving", self.halving, bool)
         put(self, "stop", float(number("stop", self.stop, least=0)))
         one_of("knows", self.knows, KNOWS)
+        if self.weights:
+            put(self, "weights", fingerprint(self.weights))
         if kind is not None and self.knows == "kind" and kind.adapt is None:
             raise InputError(
                 f"defense {self.defense!r} has no rule by which an attacker could estimate its "

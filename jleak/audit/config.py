@@ -86,7 +86,8 @@ Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 
 
 SHARED = (
-    "dataset", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving", "stop", "lanes",
+    "dataset", "weights", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving",
+    "stop", "lanes",
 )  # fmt: skip
 """The settings that all cases of an audit share."""
 
@@ -102,6 +103,7 @@ class AuditConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     dataset: str = "digits"
     models: Specs = [Spec(name="lenet"), Spec(name="mlp")]
+    weights: str = ""
     clients: Specs = [Spec(name="fedsgd")]
     loss_fn: str = "cross_entropy"
     batch: int = 1
@@ -135,7 +137,7 @@ def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig
     >>> config_of({"atacks": "dlg"})
     Traceback (most recent call last):
     jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, clients, dataset, \
-defenses, draw, halving, known_labels, knows, lanes, loss_fn, models, restarts, seeds, stop, victims
+defenses, draw, halving, known_labels, knows, lanes, loss_fn, models, restarts, seeds, stop, victims, weights
     """
     return validated(AuditConfig, settings, path)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jleak import data
 from jleak.audit import store
 from jleak.audit.case import Case
-from jleak.audit.parts import attack_of, client_of, floats_of, model_of
+from jleak.audit.parts import attack_of, client_of, floats_of, model_of, weights_of
 from jleak.audit.settings import AnyCase, Setting
 from jleak.audit.store import Record
 from jleak.audit.trial import Programs, Tell, trial
@@ -122,7 +122,7 @@ def fits(case: Case, images: Images) -> None:
     model = model_of(case, images.shape, images.classes)
     batch = data.draw(jax.random.key(0), images, case.batch, case.draw)
     key = jax.random.key(0)
-    params = jax.eval_shape(model.init, key)
+    params = weights_of(case, model) if case.weights else jax.eval_shape(model.init, key)
     jax.eval_shape(client_of(case, model, floats_of(case)), key, params, batch)
     naive = Case.from_json(case.to_json() | {"knows": "nothing"})
     attack_of(naive, model, View(params, params["params"]), floats_of(case))

@@ -1,12 +1,16 @@
 """From a case's names to the parts: model, client, defense, the attacker's belief, attack."""
 
+import json
 from typing import Any
 
-from jleak import catalog, clients
+import jax
+
+from jleak import catalog, clients, weights
 from jleak.audit.case import Case
 from jleak.audit.settings import Setting
+from jleak.check import InputError
 from jleak.defenses.kind import unimitated
-from jleak.types import Attack, Client, Defense, Model, Threat, View
+from jleak.types import Attack, Client, Defense, Model, Params, Threat, View
 
 Floats = dict[str, dict[str, Any]]
 """The settings of a case that may be traced: {"attack": ..., "client": ..., "defense": {...}}."""
@@ -63,6 +67,41 @@ def model_of(case: Setting, shape: tuple[int, int, int], classes: int) -> Model:
     """
     static, floats = split(case.model_args)
     return catalog.find("model", case.model, catalog.MODELS)(shape, classes, **static, **floats)
+
+
+UNTRAINED = ("batchnorm", "conv", "init")
+"""Arguments in which a model may differ from the one whose trained weights it is given."""
+
+
+def weights_of(case: Case, model: Model) -> Params:
+    """The case's trained weights, as the model takes them.
+
+    Raises:
+      InputError: the file cannot be read or has changed, its arrays do not fit the model, or it says that it
+        was trained as another one.
+    """
+    stored = weights.read(case.weights)
+    name, args = stored.metadata.get("model", case.model), json.loads(stored.metadata.get("model_args", "{}"))
+    other = [] if name.rpartition(":")[2] == case.model.rpartition(":")[2] else [f"model={name}"]
+    if not other:
+        params = weights.fitted(stored, jax.eval_shape(model.init, jax.random.key(0)))
+        told = {key: value for key, value in args.items() if key in case.model_args and key not in UNTRAINED}
+        other = [f"{key}={value}" for key, value in told.items() if not alike(value, case.model_args[key])]
+    if other:
+        raise InputError(
+            f"{stored.path} was trained with {', '.join(other)}, which the audit's model {case.model!r} is "
+            "not; give --model as it was trained"
+        )
+    return params
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two arguments are equal; a list of one value is that value.
+
+    >>> alike([16], 16), alike([16, 8], [16])
+    (True, False)
+    """
+    return one == other or [one] == other or one == [other]
 
 
 def client_of(case: Setting, model: Model, floats: Floats) -> Client:

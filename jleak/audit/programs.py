@@ -81,7 +81,7 @@ def attacker_settings(case: Case) -> str:
     >>> attacker_settings(strong) == attacker_settings(weak) == attacker_settings(Case(attack="dlg"))
     True
     """
-    apart = ("seed", "dataset", "draw", "halving", "stop")
+    apart = ("seed", "dataset", "draw", "halving", "stop", "weights")
     fields = {k: v for k, v in case.to_json().items() if k not in apart}
     if not imitates(case):
         fields |= {"knows": "nothing", "defense": "none", "defense_args": {}}

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from jleak import data
 from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
-from jleak.audit.parts import floats_of, known_floats, model_of
+from jleak.audit.parts import floats_of, known_floats, model_of, weights_of
 from jleak.audit.programs import Attacker, Given
 from jleak.audit.store import Record
 from jleak.data import Images
@@ -97,17 +97,20 @@ def clients(case: Case, images: Images, model: Model, cache: Programs) -> Truth:
     batches = data.victims(stream(key, "data"), images, case.victims, case.batch, case.draw)
     strengths = {kind: floats_of(case)[kind] for kind in ("client", "defense")}
     shape = (model.shape, model.classes)
-    init = cache.take(
-        ("init", programs.model_settings(case), *shape),
-        lambda: programs.compiled(model.init, stream(key, "model")),
-    )
-    params = init(stream(key, "model"))
+    params = weights_of(case, model) if case.weights else initial(case, model, cache)
     args = (params, stream(key, "client"), batches, strengths)
     share = cache.take(
         ("clients", programs.client_settings(case), *shape),
         lambda: programs.compiled(programs.share(case, model), *args),
     )
     return Truth(batches, params, *share(*args))
+
+
+def initial(case: Case, model: Model, cache: Programs) -> Params:
+    """New weights, from the case's seed."""
+    key = stream(jax.random.key(case.seed), "model")
+    settings = ("init", programs.model_settings(case), model.shape, model.classes)
+    return cache.take(settings, lambda: programs.compiled(model.init, key))(key)
 
 
 def view_of(case: Case, truth: Truth) -> Given:

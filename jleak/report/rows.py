@@ -10,7 +10,18 @@ import numpy as np
 from jleak.audit.store import Record
 from jleak.defenses import KNOWS
 
-SHARED = ("loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving", "stop", "lanes")
+SHARED = (
+    "weights",
+    "loss_fn",
+    "batch",
+    "draw",
+    "victims",
+    "known_labels",
+    "restarts",
+    "halving",
+    "stop",
+    "lanes",
+)
 """Settings without a column of their own: where they differ, tables and pictures are apart."""
 
 SETTING = (
@@ -178,10 +189,14 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
 
 
 def shared(record: Record, among: Sequence[Record]) -> str:
-    """The settings without a column in which a record differs from others, as text."""
+    """The settings without a column in which a record differs from others, and trained weights, as text."""
     client = [label("client", r, among) for r in (record, *among)]
     told = [client[0]] if len(set(client)) > 1 else []
-    return " ".join(told + [f"{n}={record[n]}" for n in SHARED if any(r[n] != record[n] for r in among)])
+    differing = {n for n in SHARED if any(r[n] != record[n] for r in among)}
+    differing |= {"weights"} if record["weights"] else set()  # what is attacked is told in any case
+    return " ".join(
+        told + [f"{n}={'none' if record[n] == '' else record[n]}" for n in SHARED if n in differing]
+    )
 
 
 def values(records: Sequence[Record], name: str) -> list[float]:

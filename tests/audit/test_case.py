@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jleak import catalog
+from jleak import catalog, weights
 from jleak.audit.case import Case
 from jleak.audit.parts import belief_of, defense_of, floats_of, model_of
 from jleak.check import InputError
@@ -26,6 +26,7 @@ OTHER = {
     "dataset": "npz:faces.npz",
     "model": "jleak.models:mlp",
     "model_args": {"hidden": 17},
+    "weights": "other.safetensors",
     "loss_fn": "mse",
     "client": "jleak.clients:fedavg",
     "client_args": {"steps": 2},
@@ -45,6 +46,12 @@ OTHER = {
     "lanes": 3,
 }
 """Of every field another value than that of `BASE`."""
+
+
+@pytest.fixture(autouse=True)
+def other_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights.save(OTHER["weights"], {"bias": np.ones(2, np.float32)})
 
 
 def refused(message, **fields):
@@ -67,7 +74,20 @@ def test_another_setting_is_another_case(name):
 
 def test_the_id_is_of_the_content_alone():
     """Pinned: where this changes, no run made before can be resumed, and the changelog has to say so."""
-    assert Case(**BASE).case_id == Case(**dict(reversed(BASE.items()))).case_id == "46454d68caff"
+    assert Case(**BASE).case_id == Case(**dict(reversed(BASE.items()))).case_id == "4555b18953fd"
+
+
+def test_weights_are_named_by_their_content():
+    first = Case(**BASE, weights="other.safetensors")
+    path, _, digest = first.weights.partition("@")
+    assert path == "other.safetensors" and len(digest) == 12 and int(digest, 16)
+    again = Case.from_json(json.loads(json.dumps(first.to_json())))
+    assert again == first and again.case_id == first.case_id
+    weights.save("other.safetensors", {"bias": np.zeros(2, np.float32)})
+    second = Case(**BASE, weights="other.safetensors")
+    assert second.case_id != first.case_id
+    refused(["has changed", digest, second.weights.partition("@")[2]], **first.to_json())
+    refused(["no weights at none.safetensors", "jleak train-model"], weights="none.safetensors")
 
 
 def test_json_both_ways():

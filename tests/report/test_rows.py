@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from jleak import weights
 from jleak.audit.case import Case
 from jleak.report.rows import SETTING, by_model, counted, label, rows, spread, text, wilson
 
@@ -15,6 +16,7 @@ OTHER = {
     "dataset": "npz:a.npz",
     "model": "jleak.models:mlp",
     "model_args": {"hidden": 3},
+    "weights": "other.safetensors",
     "loss_fn": "mse",
     "client": "jleak.clients:fedavg",
     "client_args": {"lr": 0.5},
@@ -32,6 +34,18 @@ OTHER = {
     "stop": 0.1,
     "lanes": 3,
 }
+
+
+@pytest.fixture(autouse=True)
+def other_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights.save(OTHER["weights"], {"bias": np.ones(2, np.float32)})
+
+
+def test_trained_weights_are_in_the_title(case, record):
+    one = case(weights=OTHER["weights"])
+    ((title, _),) = by_model(rows([record(one)]))
+    assert title == f"mlp on digits, weights={one.weights}" and "@" in one.weights
 
 
 def test_every_setting_but_the_seed_makes_rows():

@@ -1,0 +1,25 @@
+"""Training of models: a pure step, a piece of a training as one scan, accuracy."""
+
+from jleak.training.augment import augmented
+from jleak.training.step import (
+    MOMENTUM,
+    Pool,
+    State,
+    begun,
+    judging,
+    order,
+    piece,
+    transformation,
+)
+
+__all__ = [
+    "MOMENTUM",
+    "Pool",
+    "State",
+    "augmented",
+    "begun",
+    "judging",
+    "order",
+    "piece",
+    "transformation",
+]
