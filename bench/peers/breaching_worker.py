@@ -1,0 +1,161 @@
+"""breaching 0.1.2 behind two pipes: JSON lines in (model, iterations, threads), JSON lines out.
+
+Runs in a Python that has breaching and torch, and knows nothing of jleak. What is timed is one restart by
+breaching's own attacker, `OptimizationBasedAttacker._run_trial` with its configuration `invertinggradients`
+(cosine similarity, total variation, Adam on the gradient's sign, boxed), on one image of 32x32x3 with a known
+label. The models are written here anew, layer by layer as in `jleak.models`, BatchNorm in eval mode.
+
+    echo '{"model": "lenet", "iterations": 10, "threads": 1}' | python bench/peers/breaching_worker.py
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import sys
+import time
+
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # breaching prints
+
+try:
+    import breaching
+    import torch
+    from torch import nn
+    from torch.nn.functional import relu
+except ImportError as error:
+    print(json.dumps({"missing": str(error)}), file=ANSWERS, flush=True)
+    sys.exit(0)
+
+CLASSES = 10
+SHAPE = (3, 32, 32)
+PRECISIONS = {"highest": "highest", "tensorfloat32": "high", "bfloat16": "medium"}
+"""What JAX calls the precision of float32 products -> what torch does."""
+
+
+class Vision:
+    """What breaching asks of a data set: pixels in [0, 1] as they are."""
+
+    modality = "vision"
+    shape = SHAPE
+    mean = (0.0, 0.0, 0.0)
+    std = (1.0, 1.0, 1.0)
+
+
+class Block(nn.Module):
+    """The basic block of ResNet-18 (He et al., CVPR 2016); option B for a shortcut that changes shape."""
+
+    def __init__(self, inside, width, stride):
+        super().__init__()
+        self.conv0 = nn.Conv2d(inside, width, 3, stride, 1, bias=False)
+        self.norm0 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Identity()
+        if stride != 1 or inside != width:
+            convolution = nn.Conv2d(inside, width, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(width))
+
+    def forward(self, x):
+        h = relu(self.norm0(self.conv0(x)))
+        return relu(self.norm1(self.conv1(h)) + self.shortcut(x))
+
+
+def lenet():
+    """Three 5x5 convolutions of 12 channels with sigmoids; everything uniform in (-0.5, 0.5)."""
+    layers, inside = [], SHAPE[0]
+    for stride in (2, 2, 1):
+        layers += [nn.Conv2d(inside, 12, 5, stride, 2), nn.Sigmoid()]
+        inside = 12
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(12 * 8 * 8, CLASSES))
+    for weight in model.parameters():
+        nn.init.uniform_(weight, -0.5, 0.5)
+    return model
+
+
+def resnet18():
+    """ResNet-18 with the stem that is usual on images of 32x32."""
+    layers, inside = [nn.Conv2d(SHAPE[0], 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()], 64
+    for stage in range(4):
+        for i in range(2):
+            layers.append(Block(inside, 64 * 2**stage, 2 if stage and not i else 1))
+            inside = 64 * 2**stage
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, CLASSES))
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+def convnet64():
+    """The ConvNet of Inverting Gradients, width 64: 3x3 max pooling after six and eight convolutions."""
+    layers, inside = [], SHAPE[0]
+    for width in (64, 128, 128, 256, 256, 256, 0, 256, 256, 0):
+        if width:
+            layers += [nn.Conv2d(inside, width, 3, 1, 1), nn.BatchNorm2d(width), nn.ReLU()]
+            inside = width
+        else:
+            layers.append(nn.MaxPool2d(3))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(inside * 3 * 3, CLASSES))
+
+
+MODELS = {"lenet": lenet, "resnet18": resnet18, "convnet64": convnet64}
+
+
+class Victim:
+    """A model with the gradient of one image, and breaching's attacker on it."""
+
+    def __init__(self, name, device):
+        torch.manual_seed(0)
+        model, loss = MODELS[name]().to(device).eval(), nn.CrossEntropyLoss()
+        self.parameters = sum(weight.numel() for weight in model.parameters())
+        setup = {"dtype": torch.float, "device": device}
+        self.config = breaching.get_attack_config("invertinggradients")
+        self.attacker = breaching.attacks.prepare_attack(model, loss, self.config, setup)
+        label = torch.tensor([3], device=device)
+        gradients = torch.autograd.grad(
+            loss(model(torch.rand(1, *SHAPE, device=device)), label), model.parameters()
+        )
+        sent = {"parameters": list(model.parameters()), "buffers": list(model.buffers()), "metadata": Vision}
+        about = {"num_data_points": 1, "labels": label, "local_hyperparams": None}
+        shared = [{"gradients": gradients, "buffers": None, "metadata": about}]
+        self.models, self.labels, self.stats = self.attacker.prepare_attack([sent], shared)
+        self.shared = self.attacker._cast_shared_data(shared)
+
+    def run(self, iterations):
+        """One restart of so many iterations: its seconds, processor seconds and last objective."""
+        self.config.optim.max_iterations = iterations
+        self.stats.clear()
+        processor, clock = time.process_time(), time.perf_counter()
+        self.attacker._run_trial(self.models, self.shared, self.labels, self.stats, 0)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        spent = {"seconds": time.perf_counter() - clock, "processor_seconds": time.process_time() - processor}
+        losses = self.stats["Trial_0_Val"]
+        if len(losses) < iterations:
+            raise RuntimeError(f"breaching stopped after {len(losses)} of {iterations} iterations")
+        return {**spent, "loss": losses[-1], "parameters": self.parameters}
+
+
+def main(precision):
+    """Answers requests until there are no more."""
+    if precision != "default":
+        torch.set_float32_matmul_precision(PRECISIONS[precision])
+        torch.backends.cudnn.allow_tf32 = precision != "highest"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    hello = {"breaching": importlib.metadata.version("breaching"), "torch": torch.__version__, "device": name}
+    print(json.dumps(hello), file=ANSWERS, flush=True)
+    victims = {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        torch.set_num_threads(asked["threads"])
+        if asked["model"] not in victims:
+            victims[asked["model"]] = Victim(asked["model"], device)
+        print(json.dumps(victims[asked["model"]].run(asked["iterations"])), file=ANSWERS, flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--precision", choices=("default", *PRECISIONS), default="default")
+    main(parser.parse_args().precision)
