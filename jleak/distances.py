@@ -36,6 +36,35 @@ def l2(a: Params, b: Params) -> Float[Array, ""]:
     return tree.dot(difference, difference)
 
 
+def relative(a: Params, b: Params) -> Float[Array, ""]:
+    """Squared distance of every kernel relative to its own: sum over t of ||a_t - b_t||^2 / ||b_t||^2.
+
+    Over tensors of two axes or more; biases, and kernels that are zero in b, do not count. Ours: gradients
+    of different layers differ by orders of magnitude, so that `l2` sees the largest layer alone and `cosine`
+    little more. It conditions the search for the images better than either (`bench/NOTES.md`).
+
+    Args:
+      a, b: updates of one model; b is the one observed.
+
+    Raises:
+      InputError: the updates do not have the same leaves and shapes.
+
+    >>> a, b = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}, {"w": 2 * jnp.ones((2, 2)), "b": jnp.zeros(2)}
+    >>> print(relative(a, b))
+    0.25
+    """
+    tree.check_match(a, b)
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    total = jnp.zeros(())
+    for got, seen in pairs:
+        if jnp.ndim(seen) > 1:
+            size = jnp.sum(jnp.square(seen))
+            total += jnp.sum(jnp.square(got - seen)) * jnp.where(
+                size > 0, 1 / jnp.where(size > 0, size, 1), 0
+            )
+    return total
+
+
 def l1(a: Params, b: Params) -> Float[Array, ""]:
     """Absolute distance: sum over tensors t of ||a_t - b_t||_1.
 

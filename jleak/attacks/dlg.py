@@ -21,12 +21,12 @@ def dlg(
 
     Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, algorithm 1. The paper's L-BFGS
     takes 300 outer steps of up to 20 inner ones with a fixed step of 1; here each step is one L-BFGS step
-    with a zoom line search, which does not blow up.
+    with backtracking (`jleak.search.lbfgs`), which does not blow up.
 
     Args:
       threat: what the attacker knows.
       steps: L-BFGS steps.
-      lr: learning rate (for `lbfgs` the line search's first trial).
+      lr: learning rate (for `lbfgs` the first trial's length).
       optim: any optimiser of `jleak.search.OPTIMIZERS`.
       labels: the label step (`jleak.labels.label_step`).
 

@@ -68,12 +68,13 @@ def descend(
         point, fixed = start(key, view)
         return Descent(point, fixed, tx.init(point), point, jnp.array(jnp.inf), jnp.array(0))
 
-    def step(key, state, view):
-        def value(point):
-            return objective(key, point, state.fixed, view)
+    def step(k_step, state, view):
+        def value(point, key=None):  # a line search hands on the optimiser's key to who names one
+            del key
+            return objective(k_step, point, state.fixed, view)
 
         loss, grad = jax.value_and_grad(value)(state.point)
-        k_move, known = stream(key, "move"), {"value": loss, "grad": grad, "value_fn": value}
+        k_move, known = stream(k_step, "move"), {"value": loss, "grad": grad, "value_fn": value}
         moves, opt = tx.update(grad, state.optimizer, state.point, key=k_move, **known)
         better = loss < state.loss  # False for NaN
         spent = cost * (1 + optax.tree_utils.tree_get(opt, "num_linesearch_steps", 0))

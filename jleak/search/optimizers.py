@@ -1,4 +1,4 @@
-"""Gradient optimisers by name, all from optax; what is put before and after them; learning rate schedules."""
+"""Gradient optimisers by name; what is put before and after them; learning rate schedules."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jleak.check import InputError, number, one_of, whole
+from jleak.search.lbfgs import lbfgs
 from jleak.tree import draws
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -16,16 +17,9 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adamw": optax.adamw,
     "lion": optax.lion,
     "sgd": lambda lr: optax.sgd(lr, momentum=0.9),
-    "lbfgs": lambda lr: _keyless(
-        optax.lbfgs(
-            lr,
-            memory_size=10,
-            # each search starts at lr: optax's default, the last step's length, stalls once that was short
-            linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
-        )
-    ),
+    "lbfgs": lbfgs,
 }
-"""name -> `lr -> optax.GradientTransformation`. `sgd` has momentum 0.9; `lbfgs` a zoom line search."""
+"""name -> `lr -> optax.GradientTransformation`: optax's, `sgd` with momentum 0.9; `jleak.search.lbfgs`."""
 
 
 def optimizer(
@@ -127,16 +121,6 @@ def langevin(noise: float, lr: optax.ScalarOrSchedule) -> optax.GradientTransfor
         return jax.tree.map(lambda u, z: u + scale * z, moves, drawn), Count(state.count + 1)
 
     return optax.GradientTransformationExtraArgs(_uncounted, update)
-
-
-def _keyless(tx: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
-    """`tx` that leaves a `key=` to others of its chain; optax's line searches refuse one."""
-
-    def update(grads, state, params=None, *, key=None, **rest):
-        del key
-        return tx.update(grads, state, params, **rest)
-
-    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def _uncounted(params):

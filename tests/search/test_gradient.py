@@ -77,7 +77,10 @@ def test_lbfgs_gets_there_in_fewer_evaluations_than_adam_needs():
     assert rec.evaluations < 200
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+LINE_SEARCH = "optax's lbfgs"
+
+
+@pytest.mark.parametrize("name", [*sorted(OPTIMIZERS), LINE_SEARCH])
 @pytest.mark.parametrize("value", [quadratic, rosenbrock])
 def test_evaluations_are_the_objective_calls_that_were_made(name, value):
     """Counted from inside the objective, line searches included."""
@@ -88,11 +91,12 @@ def test_evaluations_are_the_objective_calls_that_were_made(name, value):
         return value(point)
 
     start = [0.0, 0.0, 0.0] if value is quadratic else [-1.2, 1.0]
-    rec = jax.jit(search(counted, start, optimizer(name, 0.01 if name != "lbfgs" else 1.0), 12))(KEY, None)
+    tx = optax.lbfgs() if name == LINE_SEARCH else optimizer(name, 1.0 if name == "lbfgs" else 0.01)
+    rec = jax.jit(search(counted, start, tx, 12))(KEY, None)
     jax.block_until_ready(rec)
     jax.effects_barrier()
     assert len(calls) == int(rec.evaluations)
-    assert int(rec.evaluations) > 12 if name == "lbfgs" else int(rec.evaluations) == 12
+    assert int(rec.evaluations) > 12 if name == LINE_SEARCH else int(rec.evaluations) == 12
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
