@@ -14,6 +14,7 @@ inferred; the rows of `quality` know them unless they end in `-inferred`.
 
 import argparse
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,9 +33,6 @@ from jleak.audit.trial import Programs
 
 RATES = {"lenet": 0.25e-3, "convnet64": 0.115, "resnet18": 0.11, "resnet20": 0.02}
 """Seconds an image and gradient evaluation, two quiet cores; only estimates are made of these."""
-
-SEARCHES = 1.5
-"""Evaluations a step of L-BFGS, for estimates."""
 
 PEERS = {
     "source": "BASELINES.md section 3: MSE < 1e-3 (30 dB), one thread of a quiet machine, 10 seeds",
@@ -201,10 +199,16 @@ def estimate(cases):
     total = 0.0
     for case in cases:
         args = case.attack_args
-        each = SEARCHES if args.get("optim") == "lbfgs" else args.get("group", 1)
-        runs = case.victims * case.restarts * args.get("steps", 1) * each
+        runs = case.victims * case.restarts * args.get("steps", 1) * args.get("group", 1)
         total += runs * case.batch * RATES[case.model]
     return total
+
+
+def uncommitted():
+    """The library's files that differ from the revision which a result names."""
+    git = ["git", "status", "--porcelain", "jleak"]
+    said = subprocess.run(git, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    return [line[3:] for line in said.stdout.splitlines()]
 
 
 def told(text):
@@ -254,5 +258,6 @@ if __name__ == "__main__":
     given = arguments()
     cache.enable()
     lanes.every_core()
+    told_with = {"arguments": " ".join(sys.argv[1:]), "uncommitted": uncommitted()}
     for named, found in PARTS[given.part](given):
-        save(f"matching-{given.part}{named}{given.name}", {"arguments": " ".join(sys.argv[1:]), **found})
+        save(f"matching-{given.part}{named}{given.name}", {**told_with, **found})
