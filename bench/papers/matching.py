@@ -9,7 +9,8 @@ inferred; the rows of `quality` know them unless they end in `-inferred`.
     python bench/papers/matching.py quality [--only ROW...] [--weights FILE] [--resume]
     python bench/papers/matching.py batchnorm [--only gradinversion inverting]
 
-`quality` writes a result file a row, after that row; rows of hours run only where `--only` names them.
+`quality` writes a result file a row, `batchnorm` one an attack, as soon as it is measured; rows of hours run
+only where `--only` names them.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from jleak.audit.case import Case
 from jleak.audit.config import Spec, parse_spec
 from jleak.audit.trial import Programs
 
-RATES = {"lenet": 0.25e-3, "convnet64": 0.115, "resnet18": 0.11, "resnet20": 0.02}
+RATES = {"lenet": 0.25e-3, "convnet64": 0.115, "resnet18": 0.11, "resnet20": 0.01}
 """Seconds an image and gradient evaluation, two quiet cores; only estimates are made of these."""
 
 PEERS = {
@@ -160,17 +161,17 @@ def cases_of(given, name):
 
 
 def batchnorm(given):
-    """The three modes on the same victims: batches of 4, so that statistics are not those of one image."""
-    rows = {}
+    """The modes on the same victims, batches of 4 so that statistics are not of one image; by attack."""
     for text in given.only or BATCHNORM:
-        for mode in MODES:
+        rows = {}
+        for mode in given.modes:
             fields = setting(given) | steps_of(given, spec("attack", text), 1000)
             fields |= {"model": "resnet20", "model_args": {"width": 16, "batchnorm": mode}}
             fields |= {"weights": given.weights, "batch": 4, "known_labels": True, "lanes": 1}
             fields |= {"restarts": given.restarts or 1, "victims": given.images or 4}
             cases = [Case(**fields, seed=seed) for seed in range(given.seeds or 1)]
-            rows[f"{text}, {mode}"] = measured(given, cases, f"{text}, {mode}")
-    yield suffix(given.only), {"weights": given.weights or "untrained", "rows": rows}
+            rows[mode] = measured(given, cases, f"{text}, {mode}")
+        yield suffix([text]), {"attack": text, "weights": given.weights or "untrained", "rows": rows}
 
 
 def measured(given, cases, name):
@@ -241,6 +242,7 @@ def arguments():
     parser.add_argument(
         "--restarts", type=int, help="default 8 for solution, 1 for batchnorm, else the row's"
     )
+    parser.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of batchnorm")
     parser.add_argument("--weights", default="", help="trained weights, for trained rows and batchnorm")
     parser.add_argument("--goal", type=float, default=30.0, help="dB")
     parser.add_argument("--pieces", type=int, default=32, help="how often the attacker's image is looked at")
