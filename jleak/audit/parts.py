@@ -1,6 +1,7 @@
 """From a case's names to the parts: model, client, defense, the attacker's belief, attack."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -159,5 +160,6 @@ def attack_of(case: Case, model: Model, view: View, floats: Floats) -> Attack:
     """The case's attack, as it follows from the view and from what the attacker knows."""
     client = belief_of(case, view, floats)(client_of(case, model, floats))
     factory = catalog.find("attack", case.attack, catalog.ATTACKS)
-    threat = threat_of(case, client, model, case.batch, floats)
+    loss = catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)  # it imitates the client, so it knows it
+    threat = replace(threat_of(case, client, model, case.batch, floats), loss=loss)
     return factory(threat, **split(case.attack_args)[0], **floats["attack"])

@@ -10,6 +10,7 @@ from jleak.labels.ilrg import ilrg
 from jleak.labels.llg import llg, llg_plus, llg_star
 from jleak.labels.simple import bias_sign, idlg, random, yin
 from jleak.labels.trajectory import trajectory
+from jleak.losses import bce, cross_entropy
 from jleak.types import Key, LabelAttack, Labels, Threat, View
 
 LABELS: dict[str, Callable[..., LabelAttack]] = {
@@ -35,8 +36,8 @@ def label_step(threat: Threat, labels: str | LabelAttack) -> LabelStep | None:
 
     Args:
       threat: what the attacker knows.
-      labels: a name of `LABELS`, `"joint"` (optimised along), `"auto"` (`idlg` for one image, joint for
-        more), or a label attack `(key, view) -> counts`.
+      labels: a name of `LABELS`, `"joint"` (optimised along), `"auto"` (`idlg` for one image and a loss that
+        it can read, joint otherwise), or a label attack `(key, view) -> counts`.
 
     Returns:
       `(key, view) -> labels`, in the order of the classes.
@@ -50,7 +51,8 @@ def label_step(threat: Threat, labels: str | LabelAttack) -> LabelStep | None:
     if not callable(labels):
         one_of("label step", labels, ("auto", "joint", *LABELS))
         if labels == "auto":
-            labels = "idlg" if threat.batch == 1 else "joint"
+            readable = threat.loss in (None, bce, cross_entropy)
+            labels = "idlg" if threat.batch == 1 and readable else "joint"
         if labels == "joint":
             return None
         labels = LABELS[labels](threat)
