@@ -95,6 +95,9 @@ SHARED = (
 class AuditConfig(BaseModel):
     """An audit: every combination of models, defenses, attackers' knowledge, attacks and seeds.
 
+    Keys are those of `Case`, those of which there may be several in the plural, and `memory`: the GiB that
+    the attacks may take, which is no setting of a case.
+
     >>> config = AuditConfig(models="mlp", defenses=["none"], attacks=["inverting:steps=10"], seeds=[0])
     >>> [case.model for case in cases(config)]
     ['mlp']
@@ -126,6 +129,7 @@ class AuditConfig(BaseModel):
     stop: float = 0.0
     seeds: Annotated[list[int], *SOME] = [0, 1]
     lanes: int = 4
+    memory: float | None = None
 
 
 def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig:
@@ -137,7 +141,8 @@ def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig
     >>> config_of({"atacks": "dlg"})
     Traceback (most recent call last):
     jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, clients, dataset, \
-defenses, draw, halving, known_labels, knows, lanes, loss_fn, models, restarts, seeds, stop, victims, weights
+defenses, draw, halving, known_labels, knows, lanes, loss_fn, memory, models, restarts, seeds, stop, \
+victims, weights
     """
     return validated(AuditConfig, settings, path)
 

@@ -11,6 +11,7 @@ import numpy as np
 from jleak import data
 from jleak.audit import store
 from jleak.audit.case import Case
+from jleak.audit.memory import Budget
 from jleak.audit.parts import attack_of, client_of, floats_of, model_of, weights_of
 from jleak.audit.settings import AnyCase, Setting
 from jleak.audit.store import Record
@@ -37,15 +38,16 @@ class Progress(NamedTuple):
     loss: float
 
 
-def prepared(cases: Sequence[Case]) -> dict[str, Images]:
+def prepared(cases: Sequence[Case], *, budget: Budget | None = None) -> dict[str, Images]:
     """The data sets of the cases, by name, once it is sure that every case can run on its own.
 
     Raises:
-      InputError: a data set that cannot be read, or a case that does not fit it.
+      InputError: a data set that cannot be read, a case that does not fit it, or one that needs more memory
+        than the budget, where there is one.
     """
     images = {name: data.load(name) for name in dict.fromkeys(case.dataset for case in cases)}
     for case in cases:
-        fits(case, images[case.dataset])
+        fits(case, images[case.dataset], budget)
     return images
 
 
@@ -56,6 +58,7 @@ def run(
     *,
     finished: Mapping[str, Record],
     report: Callable[[Progress], None] = lambda progress: None,
+    budget: Budget | None = None,
 ) -> list[Record]:
     """Runs the cases that are not `finished`, and returns the records of all, in the order of `cases`.
 
@@ -67,6 +70,7 @@ def run(
       images: the data sets of the cases to run, from `prepared`.
       finished: the records that it holds already, by case.
       report: called between pieces of work.
+      budget: the memory that the attacks may take; None for any amount.
 
     Raises:
       InputError: a full disk; the finished cases are kept.
@@ -74,7 +78,7 @@ def run(
     cache = Programs()
     return each(
         cases,
-        lambda case, tell: trial(case, images[case.dataset], cache, tell),
+        lambda case, tell: trial(case, images[case.dataset], cache, tell, budget),
         keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
         finished=finished,
         report=report,
@@ -113,8 +117,8 @@ def each(
     return [records[case.case_id] for case in cases]
 
 
-def fits(case: Case, images: Images) -> None:
-    """Checks, without computing anything, that the case's parts go together.
+def fits(case: Case, images: Images, budget: Budget | None = None) -> None:
+    """Checks, without computing anything, that the case's parts go together, and into the memory.
 
     Raises:
       InputError: they do not.
@@ -126,3 +130,5 @@ def fits(case: Case, images: Images) -> None:
     jax.eval_shape(client_of(case, model, floats_of(case)), key, params, batch)
     naive = Case.from_json(case.to_json() | {"knows": "nothing"})
     attack_of(naive, model, View(params, params["params"]), floats_of(case))
+    if budget:
+        budget.layout(case, model)

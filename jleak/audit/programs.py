@@ -150,9 +150,12 @@ def share(case: Case, model: Model) -> Callable:
     return program
 
 
-def attacker(case: Case, model: Model, given: Given) -> tuple[Attacker, float]:
-    """The attacker's programs for this case, compiled, and the seconds that it took."""
-    where = lanes.layout(case.victims * case.restarts, case.lanes)
+def attacker(case: Case, model: Model, given: Given, where: Layout | None = None) -> tuple[Attacker, float]:
+    """The attacker's programs for this case, compiled, and the seconds that it took.
+
+    The lanes lie as `where` says, else in groups of `case.lanes` at most.
+    """
+    where = where or lanes.layout(case.victims * case.restarts, case.lanes)
     attack = attack_of(case, model, View(given.params, given.updates), known_floats(case))
     steps = attack.steps if isinstance(attack, Search) else 1
     piece = -(-steps // PIECES)

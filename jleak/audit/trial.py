@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from jleak import data
 from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
+from jleak.audit.memory import Budget
 from jleak.audit.parts import floats_of, known_floats, model_of, weights_of
 from jleak.audit.programs import Attacker, Given
 from jleak.audit.store import Record
@@ -53,7 +54,9 @@ class Truth(NamedTuple):
     statistics: PyTree | None
 
 
-def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Record, dict[str, np.ndarray]]:
+def trial(
+    case: Case, images: Images, cache: Programs, tell: Tell, budget: Budget | None = None
+) -> tuple[Record, dict[str, np.ndarray]]:
     """Runs one case; its record, and its images.
 
     Args:
@@ -61,13 +64,18 @@ def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Reco
       images: its data set.
       cache: compiled programs, used and filled.
       tell: called after each piece of the search.
+      budget: the memory within which the lanes are laid out; None for any amount.
+
+    Raises:
+      InputError: not even one lane fits into the budget.
     """
     compiled_before = cache.seconds
     model = model_of(case, images.shape, images.classes)
     truth = clients(case, images, model, cache)
     given = view_of(case, truth)
     key = ("attacker", programs.attacker_settings(case), model.shape, model.classes)
-    attacker = cache.take(key, lambda: programs.attacker(case, model, given))
+    where = budget.layout(case, model) if budget else None
+    attacker = cache.take(key, lambda: programs.attacker(case, model, given, where))
     clock = time.perf_counter()
     rec, finite, snapshots = attack(case, attacker, given, tell)
     seconds = time.perf_counter() - clock
@@ -84,6 +92,7 @@ def trial(case: Case, images: Images, cache: Programs, tell: Tell) -> tuple[Reco
         "compile_seconds": round(cache.seconds - compiled_before, 4),
         "device": device(),
         "devices": attacker.layout.devices,
+        "width": attacker.layout.width,
         "versions": versions(),
     }
     b = truth.batches

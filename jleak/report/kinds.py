@@ -8,6 +8,7 @@ from jleak.audit.case import Case
 from jleak.audit.labels import config as label_config
 from jleak.audit.labels import driver as label_driver
 from jleak.audit.labels.case import LabelCase
+from jleak.audit.memory import Budget
 from jleak.report import console, figures, page, rows
 from jleak.report.labels import console as label_console
 from jleak.report.labels import figures as label_figures
@@ -20,9 +21,10 @@ class Kind(NamedTuple):
     """What a command does, part by part.
 
     Attributes:
-      plan: `(settings, YAML file or None) -> cases`.
-      prepared: `cases -> data sets`, once it is sure that all can run.
-      run: `(cases, path, data sets, *, finished, report) -> records`.
+      plan: `(settings, YAML file or None) -> (cases, means)`; means are further arguments of the next two,
+        by name, which say how to run the cases; each has a `note()` for the screen.
+      prepared: `(cases, **means) -> data sets`, once it is sure that all can run.
+      run: `(cases, path, data sets, *, finished, report, **means) -> records`.
       line: a case in a line of progress.
       rows: `records -> rows`, what the following three show.
       tables: `(rows, width of the screen) -> tables`.
@@ -67,12 +69,13 @@ def labels_line(case: LabelCase) -> str:
     return f"{', '.join(filter(None, told))}: {short(record, [record])}"
 
 
-def _audit(settings: dict[str, Any], path) -> list[Case]:
-    return config.cases(config.config_of(settings, path))
+def _audit(settings: dict[str, Any], path) -> tuple[list[Case], dict[str, Budget]]:
+    asked = config.config_of(settings, path)
+    return config.cases(asked), {"budget": Budget(asked.memory)}
 
 
-def _labels(settings: dict[str, Any], path) -> list[LabelCase]:
-    return label_config.cases(label_config.labels_config_of(settings, path))
+def _labels(settings: dict[str, Any], path) -> tuple[list[LabelCase], dict]:
+    return label_config.cases(label_config.labels_config_of(settings, path)), {}
 
 
 KINDS = {

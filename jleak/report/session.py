@@ -49,18 +49,19 @@ def start(
     """
     screen, kind = terminal(), KINDS[name]
     lanes.every_core()
-    plan = kind.plan(settings, config)
+    plan, means = kind.plan(settings, config)
     finished = store.finished(out, resume=resume, kind=name)
     where, uses = caching(cache)  # before the first compilation, or JAX does not look again
-    images = kind.prepared([case for case in plan if case.case_id not in finished])
+    images = kind.prepared([case for case in plan if case.case_id not in finished], **means)
     command = shlex.join(["jleak", *sys.argv[1:]])
     store.make(out, {"kind": name, "command": command, "cases": [case.to_json() for case in plan]})
-    if finished:
-        say(screen, before(plan, finished))
+    notes = [before(plan, finished) if finished else "", *(mean.note() for mean in means.values())]
+    for note in filter(None, notes):
+        say(screen, note)
     try:
         with progress(screen) as bars:
             listen = shown(bars, len(plan), kind.line)
-            records = kind.run(plan, out, images, finished=finished, report=listen)
+            records = kind.run(plan, out, images, finished=finished, report=listen, **means)
         attacked = time.perf_counter() - clock
         present(screen, out, records)
     except KeyboardInterrupt:
