@@ -21,6 +21,7 @@ from jleak.metrics import METRICS
 from jleak.search import OPTIMIZERS
 
 ATTACKS = {
+    "cocktail_party": attacks.cocktail_party,
     "demixing": attacks.demixing,
     "dense": attacks.dense,
     "dlg": attacks.dlg,
@@ -29,6 +30,7 @@ ATTACKS = {
     "inverting": attacks.inverting,
     "inverting_tuned": attacks.inverting_tuned,
     "multistep": attacks.multistep,
+    "rgap": attacks.rgap,
 }
 MODELS = {
     "alexnet": models.alexnet,

@@ -67,6 +67,19 @@ class Reconstruction(NamedTuple):
     evaluations: Int[Array, ""]
 
 
+class Stage(NamedTuple):
+    """A dense layer or a square convolution of a plain sequence of layers.
+
+    Attributes:
+      path: of the layer inside `params["params"]`; its kernel tells which of the two it is.
+      stride, padding: of the convolution, in both directions.
+    """
+
+    path: tuple[str, ...]
+    stride: int = 1
+    padding: int = 0
+
+
 class Model(NamedTuple):
     """A classifier as two pure functions and the facts that an attacker may know of it.
 
@@ -81,6 +94,8 @@ class Model(NamedTuple):
       chain: the paths of its dense layers from the input to the head, where it is nothing but these with
         `activation` between them (an MLP); empty otherwise.
       activation: the name of that function (`jleak.models.build.ACTIVATIONS`).
+      stages: its convolutions, then its dense layers, from the input to the head, where it is nothing but
+        these with `activation` between them; empty otherwise, and where `chain` says it.
       statistics: `(params, x) -> batch statistics`, mean and variance of x at every BatchNorm layer, shaped
         like `params["batch_stats"]`; None without BatchNorm.
       sends_statistics: whether clients send these along with their update.
@@ -96,6 +111,7 @@ class Model(NamedTuple):
     activation: str | None = None
     statistics: Callable[[Params, Float[Array, "n h w c"]], PyTree] | None = None
     sends_statistics: bool = False
+    stages: tuple[Stage, ...] = ()
 
 
 Loss = Callable[[Float[Array, "n classes"], Labels | SoftLabels], Float[Array, ""]]

@@ -3,14 +3,17 @@
 Each factory is `(threat, *, ...) -> Attack`.
 """
 
+from jleak.attacks.cocktail_party import cocktail_party
 from jleak.attacks.demixing import demixing
 from jleak.attacks.dense import dense
 from jleak.attacks.dlg import dlg, idlg
 from jleak.attacks.gradinversion import gradinversion
 from jleak.attacks.inverting import inverting, inverting_tuned
 from jleak.attacks.multistep import multistep
+from jleak.attacks.rgap import rgap
 
 __all__ = [
+    "cocktail_party",
     "demixing",
     "dense",
     "dlg",
@@ -19,4 +22,5 @@ __all__ = [
     "inverting",
     "inverting_tuned",
     "multistep",
+    "rgap",
 ]

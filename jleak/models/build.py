@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, PyTree
 
 from jleak.check import InputError, one_of, whole
-from jleak.types import Key, Model, Params
+from jleak.types import Key, Model, Params, Stage
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": nn.sigmoid,
@@ -78,6 +78,7 @@ def model(
     chain: tuple[tuple[str, ...], ...] = (),
     activation: str | None = None,
     sends_statistics: bool = False,
+    stages: tuple[Stage, ...] = (),
 ) -> Model:
     """`module` as a `Model` for images of `shape` and `classes` classes.
 
@@ -88,7 +89,7 @@ def model(
       module: a Flax module, `x -> logits`.
       shape: (h, w, c) of an image.
       classes: number of classes.
-      chain, activation, sends_statistics: what `Model` tells of itself.
+      chain, activation, sends_statistics, stages: what `Model` tells of itself.
 
     Raises:
       InputError: fewer than two classes, a shape that is not (h, w, c), or one too small for the module.
@@ -117,6 +118,7 @@ def model(
         activation,
         batch_statistics(module) if "batch_stats" in variables else None,
         sends_statistics,
+        stages,
     )
 
 

@@ -2,9 +2,11 @@
 
 from flax import linen as nn
 
-from jleak.models.build import model
+from jleak.models.build import HEAD, model
 from jleak.models.layers import Parts, classifier, convolve, parts
-from jleak.types import Model
+from jleak.types import Model, Stage
+
+STRIDES, KERNEL = (2, 2, 1), 5
 
 
 def lenet(
@@ -36,7 +38,9 @@ def lenet(
     15826
     """
     made = parts(activation_fn, init, conv)
-    return model(_LeNet(classes, made), shape, classes)
+    stages = [Stage((f"conv{i}",), stride, KERNEL // 2) for i, stride in enumerate(STRIDES)]
+    stages = (*stages, Stage((HEAD,)))
+    return model(_LeNet(classes, made), shape, classes, activation=activation_fn, stages=stages)
 
 
 class _LeNet(nn.Module):
@@ -45,6 +49,6 @@ class _LeNet(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        for i, stride in enumerate((2, 2, 1)):
-            x = self.made.act(convolve(self.made, x, 12, str(i), kernel=5, stride=stride))
+        for i, stride in enumerate(STRIDES):
+            x = self.made.act(convolve(self.made, x, 12, str(i), kernel=KERNEL, stride=stride))
         return classifier(self.classes, self.made.init)(x.reshape(x.shape[0], -1))

@@ -57,6 +57,8 @@ class Line(NamedTuple):
     steps: int
     measured: float
     asked: float
+    least: int = 1
+    """The smallest batch that leaves something to search for steps of any length."""
     most: int | None = None
     """The largest batch that it takes."""
     boxed: bool = False
@@ -68,6 +70,7 @@ class Line(NamedTuple):
 
 
 LINES = {
+    "cocktail_party": Line(relative, 10, 100, 60, least=3, boxed=True),
     "demixing": Line(relative, 1, 100, 60, boxed=True, closed=True),
     "dense": Line(relative, 1, 100, 60, boxed=True, closed=True),
     "dlg": Line(squared, 30, 69, 40),
@@ -78,6 +81,7 @@ LINES = {
         cosine_and_opponents, 100, 40, 20, boxed=True, args={"tv": 1e-4, "features": 0.0, "warmup": 10}
     ),
     "multistep": Line(cosine_and_variation, 100, 58, 35, boxed=True),
+    "rgap": Line(relative, 1, 100, 60, most=1, boxed=True, closed=True),
 }
 
 

@@ -67,7 +67,8 @@ def test_many_keys_compile_once(name, run, victim):
     recs, attack, traces = run(name)
     for seed in (1, 2):
         other = attack(jax.random.split(jax.random.key(seed), RESTARTS), four(victim.view))
-        assert LINES[name].closed or not np.array_equal(other.x, recs.x)
+        settled = LINES[name].closed or LINES[name].least > 1
+        assert settled or not np.array_equal(other.x, recs.x)
     assert len(traces) == 1
 
 
@@ -121,8 +122,9 @@ def test_a_candidate_of_nan_never_wins(name, run, victim):
 
 
 @every_search
-def test_a_search_that_diverges_returns_what_it_had(name, victim):
+def test_a_search_that_diverges_returns_what_it_had(name, small):
     """Steps of 1e30 leave the first point the best one, or a later finite one."""
+    victim = small(LINES[name].least)
     attack = ATTACKS[name](victim.threat, **settings(name, 5, lr=1e30, optim="sgd"))
 
     def watched(key):

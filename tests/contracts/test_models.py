@@ -273,7 +273,9 @@ def test_mlp_is_the_formula():
 @every_model
 def test_only_a_chain_of_dense_layers_declares_one(name):
     model = small(name, SHAPES[name][0])
-    assert bool(model.chain) == bool(model.activation) == (name == "mlp")
+    assert bool(model.chain) == (name == "mlp")
+    assert bool(model.stages) == (name == "lenet")
+    assert bool(model.activation) == bool(model.chain or model.stages)
     if model.chain:
         params = jax.eval_shape(model.init, jax.random.key(0))["params"]
         assert {path[0] for path in model.chain} == set(params) and model.chain[-1] == model.head
