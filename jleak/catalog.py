@@ -30,6 +30,7 @@ ATTACKS = {
     "inverting": attacks.inverting,
     "inverting_tuned": attacks.inverting_tuned,
     "multistep": attacks.multistep,
+    "relative": attacks.relative,
     "rgap": attacks.rgap,
 }
 MODELS = {

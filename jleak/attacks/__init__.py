@@ -10,6 +10,7 @@ from jleak.attacks.dlg import dlg, idlg
 from jleak.attacks.gradinversion import gradinversion
 from jleak.attacks.inverting import inverting, inverting_tuned
 from jleak.attacks.multistep import multistep
+from jleak.attacks.relative import relative
 from jleak.attacks.rgap import rgap
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "inverting",
     "inverting_tuned",
     "multistep",
+    "relative",
     "rgap",
 ]

@@ -72,12 +72,11 @@ def multistep(
         prior = order * penalties.epoch_consistency(x) if epochs > 1 else 0.0
         return apart + tv * penalties.total_variation(x.reshape(-1, *shape[1:])) + prior
 
-    rate = schedule(decay, lr, steps)
     return descend(
         objective,
         start,
         lambda x, fixed: (merged(x, fixed[0]), fixed[0]),
-        optimizer=optimizer(optim, rate, sign="hard" if signed else "none"),
+        optimizer=optimizer(optim, schedule(decay, lr, steps), sign="hard" if signed else "none"),
         steps=steps,
         cost=threat.local_steps,
         project=space.project,

@@ -41,6 +41,13 @@ def relative_square_and_norm(got, seen, x):
     return squared(got, seen, x) / (seen @ seen) + 1e-4 * (rows.mean() + columns.mean()) + 1e-6 * length
 
 
+def layer_by_layer(got, seen, x):
+    """Ours: every kernel relative to its own. The perceptron's tensors: bias, kernel, bias, kernel."""
+    ends = np.cumsum([32, 64 * 32, 10, 32 * 10])
+    parts = [slice(ends[0], ends[1]), slice(ends[2], ends[3])]
+    return sum(squared(got[part], seen[part], x) / (seen[part] @ seen[part]) for part in parts)
+
+
 def relative(got, seen, x):
     """Of the closed forms: the relative distance."""
     return np.linalg.norm(got - seen) / np.linalg.norm(seen)
@@ -80,6 +87,7 @@ LINES = {
     "inverting_tuned": Line(
         cosine_and_opponents, 100, 40, 20, boxed=True, args={"tv": 1e-4, "features": 0.0, "warmup": 10}
     ),
+    "relative": Line(layer_by_layer, 100, 60, 35),
     "multistep": Line(cosine_and_variation, 100, 58, 35, boxed=True),
     "rgap": Line(relative, 1, 100, 60, most=1, boxed=True, closed=True),
 }
