@@ -67,8 +67,8 @@ def cocktail_party(
 
     Source: Kariyappa, Guo, Maeng, Xiong, Suh, Qureshi and Lee, "Cocktail Party Attack", ICML 2023:
     negentropy, mutual independence and total variation. There 25,000 steps of Adam at 0.001, decorrelation
-    1.47, temperature 12.4 and tv 3.1 for B = 128 of Tiny-ImageNet; for B <= 32 these were no better than the
-    ratios of `dense`, and the defaults here are for these.
+    1.47, temperature 12.4 and tv 3.1 for B = 128 of Tiny-ImageNet; for B <= 32 and 1,000 steps
+    at 0.01 these weights were no better than the ratios of `dense`, so the defaults are others.
 
     Derived here: the bias's gradient is mixed as the images are, db = R^T 1, so the unmixed image over the
     unmixed bias has neither scale nor sign left open, and must lie in [0, 1] (the last term, in units of S).
