@@ -30,8 +30,8 @@ def safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
     >>> float(jax.grad(safe_sqrt)(0.0))
     0.0
     """
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    flat = x <= 0  # not so for NaN, which stays
+    return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, x)))
 
 
 def norm(a: PyTree) -> Float[Array, ""]:

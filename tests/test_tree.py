@@ -97,6 +97,13 @@ def test_safe_sqrt_is_the_root_and_zero_at_zero():
     np.testing.assert_allclose(slopes[2:], [1, 1 / 6], rtol=1e-6)
 
 
+def test_what_is_not_a_number_has_no_length():
+    """A broken reconstruction must never look like a perfect one."""
+    broken = {"w": jnp.array([jnp.nan, 1.0])}
+    assert np.isnan(tree.norm(broken)) and np.isnan(tree.safe_sqrt(jnp.nan))
+    assert np.isinf(tree.safe_sqrt(jnp.inf))
+
+
 def test_select_takes_one_tree_whole():
     for keep, wanted in ((True, A), (False, B)):
         got = jax.jit(tree.select)(keep, A, B)
