@@ -22,8 +22,8 @@ class Plan(NamedTuple):
 PLANS = {
     "cpu": {
         "lenet": Plan(8, (4,), 1600, 500),
-        "resnet18": Plan(8, (1, 2, 4), 32, 20),
-        "convnet64": Plan(8, (1, 2, 4), 32, 40),
+        "resnet18": Plan(8, (2, 4), 16, 10),
+        "convnet64": Plan(4, (1, 2), 16, 20),
     },
     "gpu": {
         "lenet": Plan(1024, (256, 1024), 1600, 500),

@@ -49,12 +49,18 @@ SHORT = {
         pictures=5,
         makes=("labels-batch/report.html", "labels-training/report.html"),
     ),
+    "03_direct_recovery_and_mixing": Short(
+        parameters='DATASET = "digits"\nBATCH = 4\nSEEDS = 1',
+        prints=(": PROVEN", "noise 1e-02: median", "sigmoid_mse", "statuses:", "a blank image"),
+        pictures=2,
+        makes=(),
+    ),
     "04_gradient_matching": Short(
         parameters='DATASET = "digits"\nSTEPS = 400\nRESTARTS = 4\nNORM_STEPS = 20',
         prints=(
             "inverting_tuned, tv = 0.000",
             "4 restarts: the attacker's choice",
-            "the race saves",
+            "the race spends",
             "multistep  median",
             "candidate-iterations a second",
         ),
