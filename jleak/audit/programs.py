@@ -216,9 +216,7 @@ def apart(given: Given) -> tuple[Given, tuple[Key, Int[Array, " lanes"]]]:
 def run_of(case: Case, model: Model, steps: int, given: Given, lane: tuple) -> tuple[Search, Key, View]:
     """One lane's search, key and view."""
     key, victim = lane
-    victim = (
-        0 if case.victims == 1 else victim
-    )  # static: one matrix for all candidates
+    victim = 0 if case.victims == 1 else victim  # static: one matrix for all candidates
     sent = jax.tree.map(lambda leaf: leaf[victim], (given.updates, given.labels, given.statistics))
     update, labels, statistics = sent  # None stays None
     view = View(given.params, update, labels, statistics=statistics)
