@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jleak.audit.case import Case
 from jleak.audit.store import Record
 from jleak.defenses import KNOWS
 
@@ -44,6 +46,10 @@ RECOVERED = 30.0
 
 MARGIN = 3.0
 """Decibels above the best constant image from which an image counts as partly recovered."""
+
+
+DEFAULTS = {field.name: field.default for field in fields(Case) if field.default is not MISSING}
+"""Of the settings that have a plain one."""
 
 
 class Spread(NamedTuple):
@@ -111,8 +117,10 @@ class Row(NamedTuple):
 def rows(records: Sequence[Record]) -> list[Row]:
     """The rows of these records, in the order in which their settings first appear.
 
-    Settings that differ in anything but the seed are never put together.
+    Settings that differ in anything but the seed are never put together. A setting that did not exist when a
+    record was made has its default.
     """
+    records = [DEFAULTS | record for record in records]
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(repr([record[name] for name in SETTING]), []).append(record)

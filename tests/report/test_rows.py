@@ -65,6 +65,13 @@ def test_settings_that_differ_are_never_put_together(case, record, name):
     assert len(set(names)) == 2, names
 
 
+def test_a_record_older_than_a_setting_has_its_default(case, record):
+    new = record(case())
+    old = {name: value for name, value in new.items() if name not in ("weights", "halving", "stop")}
+    assert len(old) == len(new) - 3
+    assert rows([old]) == rows([new]) and len(rows([old, new])) == 1
+
+
 def test_seeds_are_put_together(case, record):
     found = rows([record(case(seed=s), psnr=[float(s), 10.0 + s]) for s in range(4)])
     assert len(found) == 1 and found[0].victims == 8
