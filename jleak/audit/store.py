@@ -12,7 +12,6 @@ Every file is written aside and renamed, so a reader sees the old one or the new
 import io
 import json
 import math
-import os
 import shutil
 import zipfile
 import zlib
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from jleak.check import InputError
+from jleak.weights import write_aside
 
 Record = dict[str, Any]
 
@@ -163,19 +163,6 @@ def add_record(
             f"{path} cannot be written: {error.strerror}; the {len(records)} finished cases are kept. "
             "Make room and go on with --resume"
         ) from error
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Writes a file under another name, flushes it to the disk, and renames it into place."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
