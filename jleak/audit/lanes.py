@@ -155,7 +155,7 @@ def shapes(where: Layout, tree: PyTree) -> PyTree:
 def every_core() -> None:
     """Makes every core of a processor a device of its own. No effect once JAX computes.
 
-    Two devices of one core are 1.4 to 1.9 times as fast as one device of two (`bench/NOTES.md`).
+    Two devices of one core are about 1.4 times as fast as one device of two (LeNet; `bench/NOTES.md`).
     """
     with contextlib.suppress(RuntimeError):  # JAX computes already
         jax.config.update("jax_num_cpu_devices", cores())
