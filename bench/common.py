@@ -1,5 +1,7 @@
 """What every benchmark shares: quiet timing, and results with their provenance."""
 
+import contextlib
+import fcntl
 import json
 import os
 import platform
@@ -7,13 +9,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
+import jax.numpy as jnp
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -29,6 +32,30 @@ def interleaved(tasks: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[st
             jax.block_until_ready(tasks[name]())
             seconds[name].append(time.perf_counter() - clock)
     return seconds
+
+
+@contextlib.contextmanager
+def turn(lock: Path | None) -> Iterator[None]:
+    """Alone on the device, where several benchmarks run and compile side by side; None: nobody else runs."""
+    if lock is None:
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def matmul_flops(n: int = 4096, times: int = 5) -> float:
+    """Operations a second of a product of two n x n matrices of float32, at JAX's precision in force."""
+    a, b = jax.random.normal(jax.random.key(0), (2, n, n))
+    product = jax.jit(jnp.matmul).lower(a, b).compile()
+    jax.block_until_ready(product(a, b))
+    seconds = []
+    for _ in range(times):
+        clock = time.perf_counter()
+        jax.block_until_ready(product(a, b))
+        seconds.append(time.perf_counter() - clock)
+    return 2 * n**3 / statistics.median(seconds)
 
 
 def quartiles(numbers: list[float]) -> list[float]:

@@ -3,9 +3,11 @@
 One image of 32x32x3, 10 classes, known label: cosine, total variation, signed Adam, boxed. What is timed is
 what `jleak audit` runs: `jleak.audit.trial.attack` on the programs of `jleak.audit.programs.attacker`, all
 cores or devices. breaching runs its own attacker in a process of its own (`peers/breaching_worker.py`), in
-turn with jleak, every core too. Each part writes a result file of its own.
+turn with jleak, every core too. Each part writes a result file of its own. Processes that share a device
+compile side by side and measure in turn where all are given the same `--lock FILE`.
 
     python bench/speed.py [--only peers|growth|compile|products ...] [--peer-python PATH] [--rounds 5]
+        [--models MODEL ...] [--conv FORM] [--precision NAME] [--candidates N] [--lock FILE]
 """
 
 import argparse
@@ -18,83 +20,27 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import quartiles, save
+from common import matmul_flops, quartiles, save, turn
 from peers.plans import PLANS, QUICK, Plan
 from peers.process import breaching
+from speed_runs import IMAGES, PAUSE, built, case_of, clocked, fastest, flops, mebibytes, significant
 
-from jleak import data
 from jleak.audit import cache, lanes, programs, trial
-from jleak.audit.case import Case
 from jleak.audit.parts import model_of
-from jleak.audit.programs import Attacker, Given
 from jleak.audit.trial import Programs
 from jleak.models import taps
+from jleak.models.conv import FORMS
 
-IMAGES = data.from_arrays(
-    np.random.default_rng(0).random((10, 32, 32, 3), np.float32), np.arange(10), name="uniform noise"
-)
-PAUSE = 0.5
-"""Seconds of rest before a measurement: the threads of the other side spin on for a while."""
-
+DEFAULTS = ("auto", "default")
+"""Settings that do not enter the name of a result."""
 
 GROWTH = (16, 64, 256, 1024)
 WORK = 2**15
 """Candidates x steps of every row of the growth."""
-
-
-class Built(NamedTuple):
-    """A case's attack, compiled.
-
-    Attributes:
-      case, attacker, given: what `jleak.audit.trial.attack` takes.
-      parameters: the model's.
-    """
-
-    case: Case
-    attacker: Attacker
-    given: Given
-    parameters: int
-
-
-def case_of(model: str, candidates: int, width: int, steps: int) -> Case:
-    """Inverting Gradients on one image, from so many starts."""
-    return Case(
-        dataset="npz:noise", model=model, attack="inverting", attack_args={"steps": steps},
-        known_labels=True, victims=1, restarts=candidates, lanes=width,
-    )  # fmt: skip
-
-
-def built(case: Case) -> Built:
-    """The attack of this case, ready to run."""
-    model = model_of(case, IMAGES.shape, IMAGES.classes)
-    truth = trial.clients(case, IMAGES, model, Programs())
-    given = trial.view_of(case, truth)
-    attacker, _ = programs.attacker(case, model, given)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(truth.params["params"]))
-    return Built(case, attacker, given, parameters)
-
-
-def clocked(run: Built) -> float:
-    """Seconds a candidate and iteration of one run of all candidates."""
-    time.sleep(PAUSE)
-    clock = time.perf_counter()
-    _, finite, _ = trial.attack(run.case, run.attacker, run.given, lambda share, loss: None)
-    seconds = time.perf_counter() - clock
-    if not finite.all():
-        raise RuntimeError(f"{(~finite).sum()} of {finite.size} candidates diverged and were stopped early")
-    return seconds / (run.case.restarts * run.case.attack_args["steps"])
-
-
-def mebibytes(run: Built) -> dict[str, float]:
-    """What the program that advances the search takes on a device: temporaries; arguments and results."""
-    found = run.attacker.advance.memory_analysis()
-    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    return {"temporary": round(found.temp_size_in_bytes / 2**20, 2), "held": round(held / 2**20, 2)}
 
 
 def alternate(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -113,29 +59,18 @@ def ratio(ours: list[float], theirs: list[float]) -> list[float]:
     return quartiles([b / a for a, b in zip(ours, theirs, strict=True)])
 
 
-def fastest(model: str, plan: Plan) -> tuple[Built, dict[str, dict]]:
-    """The attack at the width that is fastest here, and what was found of each."""
-    runs = {width: built(case_of(model, plan.candidates, width, plan.steps)) for width in plan.widths}
-    seconds = {width: min(clocked(run) for _ in range(2)) for width, run in runs.items()}
-    tried = {
-        str(width): {"seconds": float(f"{seconds[width]:.4g}"), "mib": mebibytes(run)}
-        for width, run in runs.items()
-    }
-    return runs[min(seconds, key=seconds.get)], tried
-
-
 def peers(given: argparse.Namespace, plans: dict[str, Plan]) -> dict:
     """Seconds a candidate and iteration of jleak and breaching, in turn, and their ratio round by round."""
     with breaching(given.peer_python, given.precision) as (about, ask):
         if ask is None:
             print(f"breaching is left out: {about['missing']} in {given.peer_python}; see --peer-python")
-        found = {model: beside(model, plans[model], ask, given.rounds) for model in given.models}
+        found = {model: beside(given, model, plans[model], ask) for model in given.models}
     return {"peer": about, "models": found}
 
 
-def beside(model: str, plan: Plan, ask: Callable | None, rounds: int) -> dict:
-    """One model's row of `peers`. breaching may be faster on one core than on all, so it has both."""
-    run, tried = fastest(model, plan)
+def beside(given: argparse.Namespace, model: str, plan: Plan, ask: Callable | None) -> dict:
+    """One model's row of `peers`. breaching has one core and all: either may be faster."""
+    run, tried = fastest(model, plan, given.conv)
 
     def peer(threads):
         time.sleep(PAUSE)
@@ -145,10 +80,14 @@ def beside(model: str, plan: Plan, ask: Callable | None, rounds: int) -> dict:
         busy[threads].append(answer["processor_seconds"] / answer["seconds"])
         return answer["seconds"] / plan.iterations
 
-    busy = {threads: [] for threads in sorted({1, lanes.cores()})} if ask else {}
-    names = {f"breaching, threads={threads}": threads for threads in busy}
-    theirs = {name: functools.partial(peer, threads) for name, threads in names.items()}
-    seconds = alternate({"jleak": lambda: clocked(run)} | theirs, rounds)
+    threads = {1, lanes.cores()} if jax.default_backend() == "cpu" else {1}
+    busy = {count: [] for count in sorted(threads)} if ask else {}
+    names = {f"breaching, threads={count}": count for count in busy}
+    theirs = {name: functools.partial(peer, count) for name, count in names.items()}
+    with turn(given.lock):
+        seconds = alternate({"jleak": lambda: clocked(run)} | theirs, given.rounds)
+        peak = matmul_flops()
+    rate = flops(run) / statistics.median(seconds["jleak"])
     ratios = {
         name: quartiles([b / a for a, b in zip(seconds["jleak"], seconds[name], strict=True)])
         for name in theirs
@@ -161,6 +100,8 @@ def beside(model: str, plan: Plan, ask: Callable | None, rounds: int) -> dict:
         "tried": tried,
         "seconds_per_candidate_iteration": {name: quartiles(s) for name, s in seconds.items()},
         "processor_seconds_over_seconds": {name: quartiles(busy[names[name]][1:])[1] for name in theirs},
+        "teraflops": {"jleak": significant(rate / 1e12), "matrix product": significant(peak / 1e12)},
+        "fraction_of_the_matrix_product": significant(rate / peak),
         "over_jleak": ratios,
         "faster_peer_over_jleak": min(ratios.values(), key=lambda found: found[1], default=None),
     }
@@ -260,6 +201,9 @@ def arguments() -> argparse.Namespace:
         "--precision", choices=("default", "highest", "tensorfloat32", "bfloat16"), default="default",
         help="of float32 products, on both sides",
     )  # fmt: skip
+    parser.add_argument("--conv", default="auto", choices=FORMS, help="form of the convolutions, of peers")
+    parser.add_argument("--candidates", type=int, help="in place of the plan's")
+    parser.add_argument("--lock", type=Path, help="measure in turn with who is given the same file")
     parser.add_argument("--compile-into", type=Path, help=argparse.SUPPRESS)  # a process of `compilation`
     given = parser.parse_args()
     if given.rounds < 2:
@@ -273,12 +217,15 @@ def main(given: argparse.Namespace) -> None:
     if given.precision != "default":
         jax.config.update("jax_default_matmul_precision", given.precision)
     plans = QUICK if given.quick else PLANS[jax.default_backend()]
+    if given.candidates:
+        plans = {name: plan._replace(candidates=given.candidates) for name, plan in plans.items()}
     if given.compile_into:
         (model,) = given.models
         print(json.dumps(compiled_once(model, given.compile_into, plans[model])))
         return
     cache.enable()
-    suffix = "" if given.precision == "default" else f"-{given.precision}"
+    named = [] if set(given.models) == set(QUICK) else given.models
+    suffix = "".join(f"-{name}" for name in (*named, given.conv, given.precision) if name not in DEFAULTS)
     for part in given.only:
         results = PARTS[part](given, plans)
         if given.quick:

@@ -31,6 +31,7 @@ from jleak.audit import cache, driver, lanes, store
 from jleak.audit.case import Case
 from jleak.audit.config import Spec, parse_spec
 from jleak.audit.trial import Programs
+from jleak.models.conv import FORMS
 
 RATES = {"lenet": 0.25e-3, "convnet64": 0.115, "resnet18": 0.11, "resnet20": 0.01}
 """Seconds an image and gradient evaluation, two quiet cores; only estimates are made of these."""
@@ -156,7 +157,8 @@ def cases_of(given, name):
     fields = setting(given) | steps_of(given, spec("attack", r.attack), r.steps)
     fields |= spec("model", r.model) | spec("client", r.client)
     fields |= {"weights": given.weights if r.trained else "", "batch": r.batch, "known_labels": r.known}
-    fields |= {"restarts": given.restarts or r.restarts, "lanes": r.lanes, "victims": victims}
+    fields |= {"restarts": given.restarts or r.restarts, "lanes": given.lanes or r.lanes, "victims": victims}
+    fields["model_args"] = {"conv": given.conv} | fields["model_args"]
     return [Case(**fields, seed=seed) for seed in range(seeds)]
 
 
@@ -185,7 +187,7 @@ def measured(given, cases, name):
     )
     records = driver.each(
         cases,
-        lambda case, tell: (every_restart(case, images[case.dataset], programs, tell), {}),
+        lambda case, tell: (every_restart(case, images[case.dataset], programs, tell, given.lock), {}),
         keep=lambda before, record, arrays: store.add_record(path, before, record, arrays),
         finished=finished,
         report=lambda progress: None,
@@ -242,6 +244,9 @@ def arguments():
     parser.add_argument(
         "--restarts", type=int, help="default 8 for solution, 1 for batchnorm, else the row's"
     )
+    parser.add_argument("--lanes", type=int, help="restarts at once on a device; default the row's")
+    parser.add_argument("--conv", default="auto", choices=FORMS, help="form of the convolutions, of quality")
+    parser.add_argument("--lock", type=Path, help="run in turn with who is given the same file")
     parser.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of batchnorm")
     parser.add_argument("--weights", default="", help="trained weights, for trained rows and batchnorm")
     parser.add_argument("--goal", type=float, default=30.0, help="dB")

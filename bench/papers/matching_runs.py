@@ -8,11 +8,13 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import turn
 
 from jleak.audit import programs, trial
 from jleak.audit.case import Case
@@ -68,7 +70,9 @@ def noting(finish: Callable, held: list) -> Callable:
     return noted
 
 
-def every_restart(case: Case, images: Images, cache: Programs, tell: Tell) -> Record:
+def every_restart(
+    case: Case, images: Images, cache: Programs, tell: Tell, lock: Path | None = None
+) -> Record:
     """The record of one case without a race, with what an oracle would have chosen among its restarts.
 
     To the attacker's programs every restart is a victim of its own here, so none is dropped; keys, lanes and
@@ -77,9 +81,10 @@ def every_restart(case: Case, images: Images, cache: Programs, tell: Tell) -> Re
     before = cache.seconds
     apart = Case.from_json(case.to_json() | {"victims": case.victims * case.restarts, "restarts": 1})
     truth, given, attacker = parts(case, images, cache, apart)
-    clock = time.perf_counter()
-    rec, finite, _ = trial.attack(apart, attacker, given, tell)
-    seconds = time.perf_counter() - clock
+    with turn(lock):
+        clock = time.perf_counter()
+        rec, finite, _ = trial.attack(apart, attacker, given, tell)
+        seconds = time.perf_counter() - clock
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, case.restarts, axis=0), truth.batches)
     numbers, _ = trial.score(rec, repeated, cache)
     table = {name: np.asarray(n, float).reshape(case.victims, -1) for name, n in numbers.items()}

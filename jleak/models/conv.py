@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jleak.check import one_of
 
-FORMS = ("auto", "im2col", "lax")
+FORMS = ("auto", "im2col", "lax", "mixed")
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -23,8 +23,9 @@ def convolution(form: str = "auto") -> Callable[..., Array]:
     """A drop-in for `flax.linen.Conv(conv_general_dilated=...)`.
 
     Args:
-      form: `"im2col"` (patches and a matrix product), `"lax"` (XLA's own), or `"auto"`: im2col
-        on a CPU, XLA's own elsewhere, decided when the model is traced.
+      form: `"im2col"` (patches and a matrix product), `"lax"` (XLA's own), `"mixed"` (XLA's own, but
+        derivatives by the kernel as patches and a matrix product), or `"auto"`: im2col on a CPU, XLA's own
+        elsewhere, decided when the model is traced.
 
     Raises:
       InputError: unknown form.
@@ -44,6 +45,9 @@ def _convolve(form, lhs, rhs, window_strides, padding, *, dimension_numbers=LAYO
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, dimension_numbers=layout, **options
         )
+    if form == "mixed":
+        pads = padding if isinstance(padding, str) else tuple((int(low), int(high)) for low, high in padding)
+        return mixed(lhs, rhs, tuple(window_strides), pads)
     return im2col(lhs, rhs, window_strides, padding)
 
 
@@ -70,6 +74,33 @@ def im2col(
     [[10.0, 18.0], [42.0, 50.0]]
     """
     return jnp.einsum("nhwijc,ijcf->nhwf", patches(x, kernel.shape[:2], strides, padding), kernel)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def mixed(
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw c f"],
+    strides: tuple[int, int],
+    padding: str | tuple[tuple[int, int], ...],
+) -> Float[Array, "n i j f"]:
+    """XLA's convolution; where the kernel is differentiated, patches and one matrix product.
+
+    A kernel that all candidates share is one convolution of all of them; each candidate's own kernel
+    gradient would be a convolution of its own, which XLA groups and GPUs do slowly. Any order of derivative,
+    forward or reverse.
+
+    >>> x, w = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+    >>> jax.grad(lambda w: mixed(x, w, (1, 1), "SAME").sum())(w)[1, 1].tolist()
+    [[16.0, 16.0]]
+    """
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+
+@mixed.defjvp
+def _mixed_jvp(strides, padding, primals, tangents):
+    (x, kernel), (dx, dkernel) = primals, tangents
+    along_x = mixed(dx, kernel, strides, padding)
+    return mixed(x, kernel, strides, padding), along_x + im2col(x, dkernel, strides, padding)
 
 
 def patches(
