@@ -21,11 +21,11 @@ os.dup2(2, 1)  # breaching prints
 try:
     import torch
 
-    # torchvision, which breaching imports and this does not use, wants its operators' names; its compiled
-    # part does not fit every torch.
-    OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
+    try:
+        import torchvision  # noqa: F401  (breaching imports it; nothing of it is used here)
+    except RuntimeError:  # its compiled part does not fit this torch: its operators' names are enough
+        OPERATORS = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
             OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import breaching
     from torch import nn
