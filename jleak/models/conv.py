@@ -2,7 +2,8 @@
 
 XLA's CPU backend takes its fast path only for convolutions at the top level of a program. Inside
 `lax.scan` and under `vmap`, where attacks live, weight gradients of `lax.conv` fall into naive loops:
-1.4 to 6 times slower than the same sums written as patches and one matrix product (bench/NOTES.md).
+1.4 to 6 times slower than the same sums written as patches and one matrix product. On a GPU the latter is
+measured and XLA's own is not (bench/NOTES.md).
 """
 
 import functools
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jleak.check import one_of
 
-FORMS = ("auto", "im2col", "lax", "mixed")
+FORMS = ("auto", "im2col", "lax")
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -23,9 +24,8 @@ def convolution(form: str = "auto") -> Callable[..., Array]:
     """A drop-in for `flax.linen.Conv(conv_general_dilated=...)`.
 
     Args:
-      form: `"im2col"` (patches and a matrix product), `"lax"` (XLA's own), `"mixed"` (XLA's own, but
-        derivatives by the kernel as patches and a matrix product), or `"auto"`: im2col on a CPU, XLA's own
-        elsewhere, decided when the model is traced.
+      form: `"im2col"` (patches and a matrix product), `"lax"` (XLA's own), or `"auto"`: im2col on CPUs and
+        GPUs, XLA's own elsewhere, decided when the model is traced.
 
     Raises:
       InputError: unknown form.
@@ -39,15 +39,12 @@ def convolution(form: str = "auto") -> Callable[..., Array]:
 
 def _convolve(form, lhs, rhs, window_strides, padding, *, dimension_numbers=LAYOUT, **options):
     if form == "auto":
-        form = "im2col" if jax.default_backend() == "cpu" else "lax"
+        form = "im2col" if jax.default_backend() in ("cpu", "gpu") else "lax"
     layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     if form == "lax" or not _plain(layout, **options):
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, dimension_numbers=layout, **options
         )
-    if form == "mixed":
-        pads = padding if isinstance(padding, str) else tuple((int(low), int(high)) for low, high in padding)
-        return mixed(lhs, rhs, tuple(window_strides), pads)
     return im2col(lhs, rhs, window_strides, padding)
 
 
@@ -74,33 +71,6 @@ def im2col(
     [[10.0, 18.0], [42.0, 50.0]]
     """
     return jnp.einsum("nhwijc,ijcf->nhwf", patches(x, kernel.shape[:2], strides, padding), kernel)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def mixed(
-    x: Float[Array, "n h w c"],
-    kernel: Float[Array, "kh kw c f"],
-    strides: tuple[int, int],
-    padding: str | tuple[tuple[int, int], ...],
-) -> Float[Array, "n i j f"]:
-    """XLA's convolution; where the kernel is differentiated, patches and one matrix product.
-
-    A kernel that all candidates share is one convolution of all of them; each candidate's own kernel
-    gradient would be a convolution of its own, which XLA groups and GPUs do slowly. Any order of derivative,
-    forward or reverse.
-
-    >>> x, w = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
-    >>> jax.grad(lambda w: mixed(x, w, (1, 1), "SAME").sum())(w)[1, 1].tolist()
-    [[16.0, 16.0]]
-    """
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
-
-
-@mixed.defjvp
-def _mixed_jvp(strides, padding, primals, tangents):
-    (x, kernel), (dx, dkernel) = primals, tangents
-    along_x = mixed(dx, kernel, strides, padding)
-    return mixed(x, kernel, strides, padding), along_x + im2col(x, dkernel, strides, padding)
 
 
 def patches(
