@@ -30,12 +30,13 @@ from peers.process import breaching
 from speed_runs import IMAGES, PAUSE, built, case_of, clocked, fastest, flops, mebibytes, significant
 
 from jleak.audit import cache, lanes, programs, trial
+from jleak.audit.case import PRECISIONS
 from jleak.audit.parts import model_of
 from jleak.audit.trial import Programs
 from jleak.models import taps
 from jleak.models.conv import FORMS
 
-DEFAULTS = ("auto", "default")
+DEFAULTS = ("auto", "float32")
 """Settings that do not enter the name of a result."""
 
 GROWTH = (16, 64, 256, 1024)
@@ -70,7 +71,7 @@ def peers(given: argparse.Namespace, plans: dict[str, Plan]) -> dict:
 
 def beside(given: argparse.Namespace, model: str, plan: Plan, ask: Callable | None) -> dict:
     """One model's row of `peers`. breaching has one core and all: either may be faster."""
-    run, tried = fastest(model, plan, given.conv)
+    run, tried = fastest(model, plan, model_args={"conv": given.conv}, precision=given.precision)
 
     def peer(threads):
         time.sleep(PAUSE)
@@ -86,7 +87,8 @@ def beside(given: argparse.Namespace, model: str, plan: Plan, ask: Callable | No
     theirs = {name: functools.partial(peer, count) for name, count in names.items()}
     with turn(given.lock):
         seconds = alternate({"jleak": lambda: clocked(run)} | theirs, given.rounds)
-        peak = matmul_flops()
+        with jax.default_matmul_precision(given.precision):
+            peak = matmul_flops()
     rate = flops(run) / statistics.median(seconds["jleak"])
     ratios = {
         name: quartiles([b / a for a, b in zip(seconds["jleak"], seconds[name], strict=True)])
@@ -198,7 +200,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="2 or more")
     parser.add_argument("--quick", action="store_true", help="whether everything runs; prints, saves nothing")
     parser.add_argument(
-        "--precision", choices=("default", "highest", "tensorfloat32", "bfloat16"), default="default",
+        "--precision", choices=PRECISIONS, default=PRECISIONS[0],
         help="of float32 products, on both sides",
     )  # fmt: skip
     parser.add_argument("--conv", default="auto", choices=FORMS, help="form of the convolutions, of peers")
@@ -214,8 +216,6 @@ def arguments() -> argparse.Namespace:
 def main(given: argparse.Namespace) -> None:
     """The parts asked for, each into its file."""
     lanes.every_core()
-    if given.precision != "default":
-        jax.config.update("jax_default_matmul_precision", given.precision)
     plans = QUICK if given.quick else PLANS[jax.default_backend()]
     if given.candidates:
         plans = {name: plan._replace(candidates=given.candidates) for name, plan in plans.items()}

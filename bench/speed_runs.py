@@ -38,11 +38,11 @@ class Built(NamedTuple):
     parameters: int
 
 
-def case_of(model: str, candidates: int, width: int, steps: int, conv: str = "auto") -> Case:
+def case_of(model: str, candidates: int, width: int, steps: int, **more) -> Case:
     """Inverting Gradients on one image, from so many starts."""
     return Case(
-        dataset="npz:noise", model=model, model_args={"conv": conv}, attack="inverting",
-        attack_args={"steps": steps}, known_labels=True, victims=1, restarts=candidates, lanes=width,
+        dataset="npz:noise", model=model, attack="inverting", attack_args={"steps": steps},
+        known_labels=True, victims=1, restarts=candidates, lanes=width, **more,
     )  # fmt: skip
 
 
@@ -88,9 +88,9 @@ def flops(run: Built) -> float:
     return jax.jit(search.step).lower(key, state, view).cost_analysis()["flops"]
 
 
-def fastest(model: str, plan: Plan, conv: str = "auto") -> tuple[Built, dict[str, dict]]:
+def fastest(model: str, plan: Plan, **more) -> tuple[Built, dict[str, dict]]:
     """The attack at the width that is fastest here, and what was found of each; one alone is not tried."""
-    runs = {width: built(case_of(model, plan.candidates, width, plan.steps, conv)) for width in plan.widths}
+    runs = {width: built(case_of(model, plan.candidates, width, plan.steps, **more)) for width in plan.widths}
     seconds = {
         width: min(clocked(run) for _ in range(2)) if len(runs) > 1 else 0 for width, run in runs.items()
     }

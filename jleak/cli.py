@@ -34,6 +34,7 @@ RACING = "Starts race: after 1/8, 1/4 and 1/2 of the steps the better half goes 
 CONTENT = "The attacker's own loss at which it leaves a victim; 0 for never."
 TRAINED = "Weights of the model, by `jleak train-model`; else it is untrained."
 MEMORY = "GiB for the attacks, of each GPU or of the machine; default 75 % of what is free."
+PRECISE = "Of the attacker's products on a GPU or TPU: float32, tensorfloat32, bfloat16."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -57,6 +58,7 @@ def audit(
     stop: Annotated[float | None, typer.Option(help=CONTENT)] = None,
     known_labels: Annotated[bool, typer.Option("--known-labels", help="Grant the labels.")] = False,
     memory: Annotated[float | None, typer.Option(help=MEMORY)] = None,
+    precision: Annotated[str | None, typer.Option(help=PRECISE)] = None,
     out: Annotated[Path | None, typer.Option(help="The run; default runs/audit-DATE-TIME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
@@ -70,7 +72,7 @@ def audit(
         "dataset": dataset, "models": model, "weights": weights, "clients": client, "defenses": defense,
         "attacks": attack, "knows": knows, "seeds": seed, "loss_fn": loss_fn, "batch": batch, "draw": draw,
         "victims": victims, "restarts": restarts, "halving": halving or None, "stop": stop,
-        "known_labels": known_labels or None, "memory": memory,
+        "known_labels": known_labels or None, "memory": memory, "precision": precision,
     }  # fmt: skip
     _run("audit", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
 

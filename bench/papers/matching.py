@@ -8,6 +8,7 @@ inferred; the rows of `quality` know them unless they end in `-inferred`.
     python bench/papers/matching.py solution [--only dlg:labels=idlg inverting relative rgap] [--seeds 10]
     python bench/papers/matching.py quality [--only ROW...] [--weights FILE] [--resume]
     python bench/papers/matching.py batchnorm [--only gradinversion inverting]
+    python bench/papers/matching.py peer --peer-python PATH [--only resnet18] [--images 4] [--steps 1000]
 
 `quality` writes a result file a row, `batchnorm` one an attack, as soon as it is measured; rows of hours run
 only where `--only` names them.
@@ -24,6 +25,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import save
+from matching_peer import beside
 from matching_runs import every_restart, keep_every_piece, row, solution, solved
 
 from jleak import catalog
@@ -77,9 +79,11 @@ class Row(NamedTuple):
 
 LARGE = {"restarts": 1, "lanes": 1, "default": False}
 QUALITY = {
-    "lenet-dlg": Row("dlg", steps=300, asked=30),
-    "lenet-dlg-2000": Row("dlg", steps=2000, asked=30),
+    "lenet-dlg": Row("dlg", steps=6000, asked=30),
+    "lenet-dlg-300": Row("dlg", steps=300),
     "lenet-inverting": Row(asked=30),
+    "lenet-inverting-lbfgs": Row("inverting:optim=lbfgs,signed=false,tv=0.0,lr=1.0", steps=2000, asked=30),
+    "lenet-inverting-tv": Row("inverting:tv=0.01", asked=30),
     "lenet-batch4": Row(batch=4),
     "lenet-batch4-inferred": Row(batch=4, known=False),
     "lenet-batch8": Row(batch=8),
@@ -87,6 +91,7 @@ QUALITY = {
     "lenet-fedavg4": Row("multistep", batch=4, client="fedavg:steps=4,lr=0.01"),
     "lenet-trained": Row(trained=True, default=False),
     "convnet64-inverting": Row(model="convnet64", asked=20, **LARGE),
+    "convnet64-inverting-tv": Row("inverting:tv=0.01", model="convnet64", asked=20, **LARGE),
     "convnet64-batch4": Row(model="convnet64", batch=4, **LARGE),
     "convnet64-trained": Row(model="convnet64", trained=True, **LARGE),
     "resnet18-inverting": Row(model="resnet18", **LARGE),
@@ -176,6 +181,18 @@ def batchnorm(given):
         yield suffix([text]), {"attack": text, "weights": given.weights or "untrained", "rows": rows}
 
 
+def peer(given):
+    """`inverting` and breaching's attack on the same images and weights, one restart each."""
+    for name in given.only or ["resnet18"]:
+        args = {"steps": given.steps or 1000}
+        case = Case(
+            **setting(given), **spec("model", name), attack="inverting", attack_args=args, known_labels=True,
+            victims=given.images or 4, lanes=given.lanes or 1,
+        )  # fmt: skip
+        (images,) = driver.prepared([case]).values()
+        yield suffix([name]), {"settings": case.to_json(), **beside(case, images, given.peer_python)}
+
+
 def measured(given, cases, name):
     """One row: an estimate printed, then its cases run, each kept as soon as it is finished."""
     told(f"{name}: about {estimate(cases) / 60:.1f} minutes on two quiet cores, compilation aside")
@@ -229,7 +246,7 @@ def suffix(only):
     return "".join(f"-{slug(name)}" for name in only)
 
 
-PARTS = {"solution": to_goal, "quality": quality, "batchnorm": batchnorm}
+PARTS = {"solution": to_goal, "quality": quality, "batchnorm": batchnorm, "peer": peer}
 
 
 def arguments():
@@ -247,6 +264,7 @@ def arguments():
     parser.add_argument("--lanes", type=int, help="restarts at once on a device; default the row's")
     parser.add_argument("--conv", default="auto", choices=FORMS, help="form of the convolutions, of quality")
     parser.add_argument("--lock", type=Path, help="run in turn with who is given the same file")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has breaching and torch")
     parser.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of batchnorm")
     parser.add_argument("--weights", default="", help="trained weights, for trained rows and batchnorm")
     parser.add_argument("--goal", type=float, default=30.0, help="dB")

@@ -40,8 +40,8 @@ except ImportError as error:
 
 CLASSES = 10
 SHAPE = (3, 32, 32)
-PRECISIONS = {"highest": "highest", "tensorfloat32": "high", "bfloat16": "medium"}
-"""What JAX calls the precision of float32 products -> what torch does."""
+PRECISIONS = {"float32": "highest", "tensorfloat32": "high", "bfloat16": "medium"}
+"""What jleak calls the precision of float32 products -> what torch does."""
 
 
 class Vision:
@@ -168,9 +168,8 @@ def recovered(asked, device):
 
 def main(precision):
     """Answers requests until there are no more."""
-    if precision != "default":
-        torch.set_float32_matmul_precision(PRECISIONS[precision])
-        torch.backends.cudnn.allow_tf32 = precision != "highest"
+    torch.set_float32_matmul_precision(PRECISIONS[precision])
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     hello = {"breaching": importlib.metadata.version("breaching"), "torch": torch.__version__, "device": name}
@@ -189,5 +188,5 @@ def main(precision):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--precision", choices=("default", *PRECISIONS), default="default")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     main(parser.parse_args().precision)

@@ -12,7 +12,7 @@ WORKER = Path(__file__).parent / "breaching_worker.py"
 
 @contextlib.contextmanager
 def breaching(python: str, precision: str) -> Iterator[tuple[dict, Callable | None]]:
-    """(what runs there, `(model, iterations, threads) -> answer`); no function where breaching is missing.
+    """(what runs there, `(model, iterations, threads, **more) -> answer`); no function where it is missing.
 
     Args:
       python: a Python that has breaching and torch.
@@ -29,8 +29,8 @@ def breaching(python: str, precision: str) -> Iterator[tuple[dict, Callable | No
                 raise RuntimeError(f"{WORKER.name} in {python} ended; its error stands above")
             return json.loads(line)
 
-        def ask(model, iterations, threads):
-            asked = {"model": model, "iterations": iterations, "threads": threads}
+        def ask(model, iterations, threads, **more):
+            asked = {"model": model, "iterations": iterations, "threads": threads, **more}
             print(json.dumps(asked), file=worker.stdin, flush=True)
             return answer()
 

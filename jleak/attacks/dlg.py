@@ -12,20 +12,20 @@ from jleak.types import LabelAttack, Threat
 def dlg(
     threat: Threat,
     *,
-    steps: int = 300,
+    steps: int = 6000,
     lr: float = 1.0,
     optim: str = "lbfgs",
     labels: str | LabelAttack = "joint",
 ) -> Search:
     """DLG: images and soft labels from N(0, 1), squared l2 distance of the updates, L-BFGS.
 
-    Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, algorithm 1. The paper's L-BFGS
-    takes 300 outer steps of up to 20 inner ones with a fixed step of 1; here each step is one L-BFGS step
-    with backtracking (`jleak.search.lbfgs`), which does not blow up.
+    Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, algorithm 1. The L-BFGS of its
+    reference code takes 300 outer steps of up to 20 evaluations with a fixed step of 1; here each step is one
+    evaluation, with backtracking (`jleak.search.lbfgs`), which does not blow up, and the budget is as large.
 
     Args:
       threat: what the attacker knows.
-      steps: L-BFGS steps.
+      steps: evaluations.
       lr: learning rate (for `lbfgs` the first trial's length).
       optim: any optimiser of `jleak.search.OPTIMIZERS`.
       labels: the label step (`jleak.labels.label_step`).
@@ -45,7 +45,7 @@ def dlg(
     )
 
 
-def idlg(threat: Threat, *, steps: int = 300, lr: float = 1.0, optim: str = "lbfgs") -> Search:
+def idlg(threat: Threat, *, steps: int = 6000, lr: float = 1.0, optim: str = "lbfgs") -> Search:
     """iDLG: the label first, in closed form, then DLG on the image alone.
 
     Source: Zhao, Mopuri and Bilen, "iDLG: Improved Deep Leakage from Gradients", arXiv 2001.02610.

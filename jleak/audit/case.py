@@ -10,6 +10,9 @@ from jleak.check import InputError, number, one_of
 from jleak.defenses import KNOWS
 from jleak.weights import fingerprint
 
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+"""What float32 matrix products are computed in, where the device has a choice."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -36,6 +39,8 @@ class Case:
       stop: the attacker's own loss at which it is content with a victim and stops; 0 for never.
       seed: fixes data, model (without `weights`), client and attack, each through a stream of its own.
       lanes: how many restarts x victims a device advances at once. Another number rounds differently.
+      precision: of the attacker's float32 products, one of `PRECISIONS`. Less is faster on a GPU or TPU and
+        finds worse images; a CPU multiplies in float32 whatever it says. Clients and scores are float32.
 
     Raises:
       InputError: an unknown name, a number out of bounds, weights that cannot be read or have changed; the
@@ -67,6 +72,7 @@ class Case:
     stop: float = 0.0
     seed: int = 0
     lanes: int = 4
+    precision: str = "float32"
 
     def __post_init__(self):
         kind = check_shared(self, ("batch", "victims", "restarts", "lanes"), catalog.ATTACKS)
@@ -74,6 +80,7 @@ class Case:
         catalog.typed("halving", self.halving, bool)
         put(self, "stop", float(number("stop", self.stop, least=0)))
         one_of("knows", self.knows, KNOWS)
+        one_of("precision", self.precision, PRECISIONS)
         if self.weights:
             put(self, "weights", fingerprint(self.weights))
         if kind is not None and self.knows == "kind" and kind.adapt is None:

@@ -87,7 +87,7 @@ Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 
 SHARED = (
     "dataset", "weights", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving",
-    "stop", "lanes",
+    "stop", "lanes", "precision",
 )  # fmt: skip
 """The settings that all cases of an audit share."""
 
@@ -129,6 +129,7 @@ class AuditConfig(BaseModel):
     stop: float = 0.0
     seeds: Annotated[list[int], *SOME] = [0, 1]
     lanes: int = 4
+    precision: str = "float32"
     memory: float | None = None
 
 
@@ -141,8 +142,8 @@ def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig
     >>> config_of({"atacks": "dlg"})
     Traceback (most recent call last):
     jleak.check.InputError: settings: atacks: unknown key; known: attacks, batch, clients, dataset, \
-defenses, draw, halving, known_labels, knows, lanes, loss_fn, memory, models, restarts, seeds, stop, \
-victims, weights
+defenses, draw, halving, known_labels, knows, lanes, loss_fn, memory, models, precision, restarts, \
+seeds, stop, victims, weights
     """
     return validated(AuditConfig, settings, path)
 

@@ -121,10 +121,16 @@ def as_text(fields: dict[str, Any]) -> str:
     return json.dumps(fields, sort_keys=True)
 
 
-def compiled(fn: Callable, *args: Any, donate: tuple[int, ...] = ()) -> tuple[Callable, float]:
-    """`fn` compiled for arguments shaped like `args`, and the seconds that it took."""
+def compiled(
+    fn: Callable, *args: Any, donate: tuple[int, ...] = (), precision: str = "float32"
+) -> tuple[Callable, float]:
+    """`fn` compiled for arguments shaped like `args`, and the seconds that it took.
+
+    GPUs and TPUs would multiply float32 at less than `precision` unless told (JAX's default).
+    """
     clock = time.perf_counter()
-    program = jax.jit(fn, donate_argnums=donate).lower(*args).compile()
+    with jax.default_matmul_precision(precision):
+        program = jax.jit(fn, donate_argnums=donate).lower(*args).compile()
     return program, time.perf_counter() - clock
 
 
@@ -187,10 +193,11 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
     states = lanes.shapes(where, jax.eval_shape(first, given))
     scores = lanes.shapes(where, jax.ShapeDtypeStruct((where.slots,), jnp.float32))
     going = lanes.shapes(where, jax.ShapeDtypeStruct((where.slots,), bool))
+    precise = {"precision": case.precision}
     programs = [
-        compiled(first, given),
-        compiled(further, given, (states, scores), jnp.asarray(0), going, donate=(1,)),
-        compiled(finish, given, states, jnp.arange(where.count)),
+        compiled(first, given, **precise),
+        compiled(further, given, (states, scores), jnp.asarray(0), going, donate=(1,), **precise),
+        compiled(finish, given, states, jnp.arange(where.count), **precise),
     ]
     return Attacker(*(p for p, _ in programs), where, -(-steps // piece), piece), sum(s for _, s in programs)
 

@@ -23,6 +23,7 @@ SHARED = (
     "halving",
     "stop",
     "lanes",
+    "precision",
 )
 """Settings without a column of their own: where they differ, tables and pictures are apart."""
 

@@ -34,7 +34,8 @@ def optimizer(
 
     Args:
       name: one of `OPTIMIZERS`.
-      lr: learning rate, or a schedule `step -> learning rate`.
+      lr: learning rate, or a schedule `step -> learning rate`; `lbfgs` finds its lengths itself and takes the
+        schedule's first value.
       sign: what it is fed: `"none"`, the gradient; `"hard"`, its sign (Geiping et al., NeurIPS 2020);
         `"soft"`, see `soft_sign`.
       steps: the budget; only the soft sign needs it.
@@ -48,7 +49,8 @@ def optimizer(
     >>> [round(float(u), 3) for u in updates]
     [-0.1, 0.1]
     """
-    tx = OPTIMIZERS[one_of("optimizer", name, OPTIMIZERS)](lr)
+    factory = OPTIMIZERS[one_of("optimizer", name, OPTIMIZERS)]
+    tx = factory(lr(0) if factory is lbfgs and callable(lr) else lr)
     one_of("sign", sign, ("none", "hard", "soft"))
     before = {"none": [], "hard": [optax.scale_by_sign()], "soft": []}[sign]
     if sign == "soft":

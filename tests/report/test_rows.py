@@ -33,6 +33,7 @@ OTHER = {
     "halving": True,
     "stop": 0.1,
     "lanes": 3,
+    "precision": "bfloat16",
 }
 
 

@@ -114,3 +114,15 @@ def test_schedules_agree_with_their_formulas(name, warmup):
 def test_what_cannot_be_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_lbfgs_takes_the_first_value_of_a_schedule():
+    point, grad = jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0])
+
+    def first(lr):
+        tx = optimizer("lbfgs", lr)
+        known = {"value": jnp.array(1.0), "grad": grad}
+        return tx.update(grad, tx.init(point), point, **known)[0]
+
+    np.testing.assert_array_equal(first(schedule("cosine", 0.1, 7)), first(0.1))
+    assert not np.array_equal(first(0.2), first(0.1))

@@ -1,0 +1,110 @@
+"""The same images, weights, iterations and restarts given to breaching 0.1.2, through npz files."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from matching_runs import every_restart, parts, quiet
+from peers.process import breaching
+
+from jleak.audit import lanes
+from jleak.audit.case import Case
+from jleak.audit.parts import model_of
+from jleak.audit.trial import Programs, Truth
+from jleak.data import Images
+from jleak.distances import tensor_order
+from jleak.metrics import psnr
+from jleak.types import Model, Params
+
+FLAT = {"lenet": (8, 8, 12), "convnet64": (3, 3, 256), "resnet18": (1, 1, 512)}
+"""(h, w, c) of what the classifier flattens: rows of its kernel are in another order in torch."""
+
+
+def beside(case: Case, images: Images, python: str) -> dict[str, Any]:
+    """PSNR of jleak's and breaching's images of the same victims, batches of one, one restart each.
+
+    Each has its own start and its own defaults (the peer's total variation is not ours, PEERS.md 2.1).
+    """
+    programs = Programs()
+    model = model_of(case, images.shape, images.classes)
+    ours = every_restart(case, images, programs, quiet)
+    truth, _, _ = parts(case, images, programs)
+    with tempfile.TemporaryDirectory() as folder, breaching(python, case.precision) as (about, ask):
+        if ask is None:
+            raise SystemExit(f"breaching is missing: {about['missing']}; give --peer-python")
+        clock = time.perf_counter()
+        answers = [
+            ask(
+                case.model,
+                case.attack_args["steps"],
+                lanes.cores(),
+                given=written(folder, case, model, truth, i),
+            )
+            for i in range(case.victims)
+        ]
+        spent = time.perf_counter() - clock
+        found = [np.load(answer["found"])["x"].transpose(0, 2, 3, 1) for answer in answers]
+    theirs = [float(psnr(jnp.clip(x, 0, 1), truth.batches.x[i])[0]) for i, x in enumerate(found)]
+    return {
+        "peer": about,
+        "images": case.victims,
+        "iterations": case.attack_args["steps"],
+        "psnr": {"jleak": rounded(ours["psnr"]), "breaching": rounded(theirs)},
+        "psnr_median": {"jleak": median(ours["psnr"]), "breaching": median(theirs)},
+        "jleak_over_breaching_db": median(np.subtract(ours["psnr"], theirs)),
+        "seconds": {"jleak": ours["seconds"], "breaching": round(spent, 1)},
+        "largest_difference_of_the_gradients": max(answer["gradient_error"] for answer in answers),
+        "load": ours["load"],
+    }
+
+
+def written(folder: str, case: Case, model: Model, truth: Truth, i: int) -> str:
+    """The file that gives breaching the i-th victim's weights, image, label and gradient."""
+    order = tensor_order(model)
+    weights = torch_tensors(truth.params["params"], order, FLAT[case.model])
+    update = torch_tensors(one(truth.updates, i), order, FLAT[case.model])
+    path = str(Path(folder) / f"{i}.npz")
+    x, y = truth.batches.x[i], truth.batches.y[i]
+    named = {f"w{t}": w for t, w in enumerate(weights)} | {f"g{t}": g for t, g in enumerate(update)}
+    np.savez(path, x=np.asarray(x).transpose(0, 3, 1, 2), y=np.asarray(y, np.int64), **named)
+    return path
+
+
+def torch_tensors(tree: Params, order: tuple, flat: tuple[int, int, int]) -> list[np.ndarray]:
+    """The tensors in the order in which the model runs them, laid out as torch does.
+
+    >>> kernel = np.arange(6.0).reshape(3, 2)
+    >>> torch_tensors({"head": {"kernel": kernel}}, (("head", "kernel"),), (1, 1, 3))[0].tolist()
+    [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]
+    """
+
+    def laid(path):
+        leaf = tree
+        for name in path:
+            leaf = leaf[name]
+        leaf = np.asarray(leaf)
+        if leaf.ndim == 4:
+            return leaf.transpose(3, 2, 0, 1)
+        if leaf.ndim == 2:
+            return leaf.reshape(*flat, -1).transpose(3, 2, 0, 1).reshape(leaf.shape[1], -1)
+        return leaf
+
+    return [laid(path) for path in order]
+
+
+def one(updates: Params, i: int) -> Params:
+    """The i-th victim's."""
+    return {name: one(leaf, i) if isinstance(leaf, dict) else leaf[i] for name, leaf in updates.items()}
+
+
+def rounded(values: list[float]) -> list[float]:
+    """To a hundredth."""
+    return [round(value, 2) for value in values]
+
+
+def median(values: Any) -> float:
+    """To a hundredth."""
+    return round(float(np.median(values)), 2)
