@@ -77,19 +77,20 @@ class Row(NamedTuple):
     lanes: int = 4
 
 
+LBFGS = "inverting:optim=lbfgs,signed=false,tv=0.0,lr=1.0"
 LARGE = {"restarts": 1, "lanes": 1, "default": False}
 QUALITY = {
     "lenet-dlg": Row("dlg", steps=6000, asked=30),
     "lenet-dlg-300": Row("dlg", steps=300),
     "lenet-inverting": Row(asked=30),
-    "lenet-inverting-lbfgs": Row("inverting:optim=lbfgs,signed=false,tv=0.0,lr=1.0", steps=2000, asked=30),
+    "lenet-inverting-lbfgs": Row(LBFGS, steps=2000, asked=30),
     "lenet-inverting-tv": Row("inverting:tv=0.01", asked=30),
-    "lenet-batch4": Row(batch=4),
-    "lenet-batch4-inferred": Row(batch=4, known=False),
-    "lenet-batch8": Row(batch=8),
-    "lenet-batch8-inferred": Row(batch=8, known=False),
+    "lenet-batch4": Row(LBFGS, steps=2000, batch=4),
+    "lenet-batch4-inferred": Row(LBFGS + ",labels=demix", steps=2000, batch=4, known=False),
+    "lenet-batch8": Row(LBFGS, steps=2000, batch=8),
+    "lenet-batch8-inferred": Row(LBFGS + ",labels=demix", steps=2000, batch=8, known=False),
     "lenet-fedavg4": Row("multistep", batch=4, client="fedavg:steps=4,lr=0.01"),
-    "lenet-trained": Row(trained=True, default=False),
+    "lenet-trained": Row(LBFGS, steps=2000, trained=True, default=False),
     "convnet64-inverting": Row(model="convnet64", asked=20, **LARGE),
     "convnet64-inverting-tv": Row("inverting:tv=0.01", model="convnet64", asked=20, **LARGE),
     "convnet64-batch4": Row(model="convnet64", batch=4, **LARGE),
