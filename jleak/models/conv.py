@@ -63,13 +63,16 @@ def im2col(
     """Convolution as patches and one matrix product.
 
     Patches are stacked in two steps, columns then rows, so that kh + kw slices are taken and not
-    kh * kw.
+    kh * kw. They are multiplied as the matrix that they lie as: `einsum` would sort what it sums over by letter
+    and have them transposed.
 
     >>> x, w = jnp.arange(16.0).reshape(1, 4, 4, 1), jnp.ones((2, 2, 1, 1))
     >>> im2col(x, w, (2, 2), "VALID")[0, :, :, 0].tolist()
     [[10.0, 18.0], [42.0, 50.0]]
     """
-    return jnp.einsum("nhwijc,ijcf->nhwf", patches(x, kernel.shape[:2], strides, padding), kernel)
+    rows = patches(x, kernel.shape[:2], strides, padding)
+    positions, width = rows.shape[:3], rows[0, 0, 0].size
+    return (rows.reshape(-1, width) @ kernel.reshape(width, -1)).reshape(*positions, -1)
 
 
 def patches(
