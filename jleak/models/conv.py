@@ -15,6 +15,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jleak.check import one_of
+from jleak.models.product import product
+from jleak.models.windows import windows
 
 FORMS = ("auto", "im2col", "lax")
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -63,14 +65,16 @@ def im2col(
 ) -> Float[Array, "n i j f"]:
     """Convolution as patches and one matrix product.
 
-    Patches are stacked in two steps, columns then rows, so that kh + kw slices are taken and not
-    kh * kw.
+    Patches are multiplied as the matrix that they lie as: `einsum` would sort what it sums over by letter and
+    have them transposed.
 
     >>> x, w = jnp.arange(16.0).reshape(1, 4, 4, 1), jnp.ones((2, 2, 1, 1))
     >>> im2col(x, w, (2, 2), "VALID")[0, :, :, 0].tolist()
     [[10.0, 18.0], [42.0, 50.0]]
     """
-    return jnp.einsum("nhwijc,ijcf->nhwf", patches(x, kernel.shape[:2], strides, padding), kernel)
+    rows = patches(x, kernel.shape[:2], strides, padding)
+    positions, width = rows.shape[:3], rows[0, 0, 0].size
+    return product(rows.reshape(-1, width), kernel.reshape(width, -1)).reshape(*positions, -1)
 
 
 def patches(
@@ -88,8 +92,4 @@ def patches(
     (kh, kw), (sh, sw) = window, strides
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], (kh, kw), (sh, sw), padding)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    rows = (x.shape[1] - kh) // sh + 1
-    columns = (x.shape[2] - kw) // sw + 1
-    x = jnp.stack([x[:, :, j : j + sw * (columns - 1) + 1 : sw] for j in range(kw)], axis=3)
-    return jnp.stack([x[:, i : i + sh * (rows - 1) + 1 : sh] for i in range(kh)], axis=3)
+    return windows(jnp.pad(x, ((0, 0), *padding, (0, 0))), (kh, kw), (sh, sw))
