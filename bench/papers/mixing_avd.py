@@ -1,4 +1,4 @@
-"""AVD of known distortions of CIFAR-10 images, note E.2 of the shared papers. Run: `mixing.py calibration`."""
+"""AVD of known distortions of CIFAR-10 images (note E.2, shared/PAPERS.md): `mixing.py calibration`."""
 
 import jax.numpy as jnp
 import numpy as np
