@@ -114,12 +114,12 @@ def mixing_table(found: Sequence[Row]) -> list[Group]:
         row, setting = line.row, line.row.setting
         out.add_row(
             escape(row.model), setting["loss_fn"], setting["draw"], str(setting["batch"]),
-            middle(line.mu, ".2g"), middle(line.condition, ".3g"), middle(line.rank, ".3g"), escape(row.attack),
-            middle(line.rmse, ".1e"), middle(line.avd, ".1e"), mixing.proven(row),
+            middle(line.mu, ".2g"), middle(line.condition, ".3g"), middle(line.rank, ".3g"),
+            escape(row.attack), middle(line.rmse, ".1e"), middle(line.avd, ".1e"), mixing.proven(row),
         )  # fmt: skip
     caption = (
-        "Medians over victims, no defense. mu, condition, rank: of the classifier's gradient, which the client "
-        "knows before it shares.\nA dash: infinite."
+        "Medians over victims, no defense. mu, condition, rank: of the classifier's gradient, which the "
+        "client knows before it shares.\nA dash: infinite."
     )
     return [captioned("What mixing buys", out, caption)]
 

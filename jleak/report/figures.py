@@ -70,9 +70,9 @@ def mixed(rows: Sequence[Row], run: Path) -> list[Picture]:
     if not found:
         return []
     text = (
-        "Right: the images of a batch are the better mixed in the update, which the client can compute before it "
-        "shares. Down: the attack came closer to them. Small marks are victims, large ones medians, filled where "
-        f"the attack proves every image; errors below {mixing.LEAST:g} are drawn there."
+        "Right: the images of a batch are the better mixed in the update, which the client can compute "
+        "before it shares. Down: the attack came closer to them. Small marks are victims, large ones "
+        f"medians, filled where the attack proves every image; errors below {mixing.LEAST:g} are drawn there."
     )
     return [
         saved(mixing.picture(found), run, "mixing", "What mixing buys: direct recovery, no defense", text)

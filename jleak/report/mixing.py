@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from jleak.report.rows import Row, Spread, values
 
@@ -80,12 +81,22 @@ def picture(found: Sequence[Line]) -> Figure:
             points(axis, line, color, marker)
         axis.set(xscale="log", yscale="log", title=attack, xlabel="mixing coefficient mu")
         axis.set_ylim(LEAST / 2, 1.0)
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlim(*reach(found))
         axis.axhspan(LEAST / 2, 1e-3, color="#f8d7da", alpha=0.5, zorder=0, linewidth=0)
         axis.text(0.02, 0.02, "exact to the eye", transform=axis.transAxes, fontsize=8, color="#7d1320")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("error of the images (RMSE of pixels)")
     legend(figure, axes[0], losses, draws)
     return figure
+
+
+def reach(found: Sequence[Line]) -> tuple[float, float]:
+    """Whole powers of ten around all mixing coefficients."""
+    every = np.maximum([v for one in found for r in one.row.records for v in r["mixing"]["mu"] if v], APART)
+    if not every.size:
+        return APART, 10.0
+    return 10 ** np.floor(np.log10(every.min())), 10 ** np.ceil(np.log10(1.01 * every.max()))
 
 
 def points(axis, line: Line, color: str, marker: str) -> None:
@@ -111,18 +122,11 @@ def numbers(found: Sequence[float | None]) -> list[float]:
 
 def legend(figure: Figure, axis, losses: Sequence[str], draws: Sequence[str]) -> None:
     """Colours are losses, marks are draws of labels."""
-    handles = [
+    marks = [
         axis.scatter([], [], color=COLORS[i % len(COLORS)], s=40, label=name) for i, name in enumerate(losses)
-    ] + [
-        axis.scatter([], [], marker=MARKERS[i % len(MARKERS)], s=40, label=f"labels {name}", facecolors="none",
-                     edgecolors="black")
-        for i, name in enumerate(draws)
-    ]  # fmt: skip
-    figure.legend(
-        handles,
-        [h.get_label() for h in handles],
-        loc="outside upper left",
-        ncols=6,
-        frameon=False,
-        fontsize=9,
-    )
+    ]
+    for i, name in enumerate(draws):
+        style = {"marker": MARKERS[i % len(MARKERS)], "facecolors": "none", "edgecolors": "black"}
+        marks.append(axis.scatter([], [], s=40, label=f"labels {name}", **style))
+    named = [mark.get_label() for mark in marks]
+    figure.legend(marks, named, loc="outside upper left", ncols=6, frameon=False, fontsize=9)
