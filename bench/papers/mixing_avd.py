@@ -27,6 +27,14 @@ def calibration(given):
         old = avd_2022(jnp.asarray(distorted, jnp.float32), jnp.asarray(x, jnp.float32))
         error = score.std() / np.sqrt(len(x))
         found[name] = [significant(v) for v in (score.mean(), error, np.mean(old))]
+    whole = images(given)[0].astype(np.float32)
+    others = {"another image": np.roll(whole, 1, 0), "shift": np.roll(whole, 1, 2), "flip": whole[:, :, ::-1]}
+    for name, distorted in others.items():  # the mean over draws of 400, and where 95 % of draws lie
+        score = np.asarray(avd(jnp.asarray(distorted), jnp.asarray(whole)))
+        means = [score[rng.permutation(len(whole))[:400]].mean() for _ in range(1000)]
+        found[f"{name}, 1000 draws of 400"] = [
+            significant(v) for v in (np.mean(means), *np.quantile(means, (0.025, 0.975)))
+        ]
     shifted = variation(jnp.asarray(x + 0.2, jnp.float32), jnp.asarray(x, jnp.float32), clip=False)
     found["x + 0.2, not clipped"] = [significant(shifted.mean()), 0.0]
     return found

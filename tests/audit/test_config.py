@@ -26,7 +26,7 @@ def refused(settings, *parts, path=None):
 def test_flags_go_over_the_file(file):
     path = file("batch: 2\nvictims: 3\nmodels: [mlp]\nattacks: dlg\n")
     config = config_of({"victims": 7, "attacks": ["inverting:steps=5"]}, path)
-    assert (config.batch, config.victims, config.models[0].name) == (2, 7, "mlp")
+    assert (config.batch, config.victims, config.models[0].name) == ([2], 7, "mlp")
     assert [(attack.name, attack.args) for attack in config.attacks] == [("inverting", {"steps": 5})]
     assert config.seeds == AuditConfig().seeds
 
