@@ -28,6 +28,7 @@ NAMED = "Repeat for several. Arguments as NAME:argument=value,argument=value."
 KNOWING = "What the attacker knows of the defense: nothing, kind, all. Repeat for several."
 DRAWING = "How batches are drawn: random, balanced, distinct, one_class, uniform, non_iid."
 BELIEVING = "What the attacker takes the batch size for: known (the true one), unknown, or a number."
+LOSS = "The client's loss: cross_entropy, mse, sigmoid_mse, bce."
 SEVERAL = "Repeat for several."
 PUBLIC = "Data set of the server's own images; else half of --dataset."
 RACING = "Starts race: after 1/8, 1/4 and 1/2 of the steps the better half goes on."
@@ -49,9 +50,9 @@ def audit(
     attack: Annotated[list[str] | None, typer.Option(help=f"What the server does. {NAMED}")] = None,
     knows: Annotated[list[str] | None, typer.Option(help=KNOWING)] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
-    loss_fn: Annotated[str | None, typer.Option(help="The client's loss: cross_entropy, mse, bce.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images in a client's batch.")] = None,
-    draw: Annotated[str | None, typer.Option(help=DRAWING)] = None,
+    loss_fn: Annotated[list[str] | None, typer.Option(help=f"{LOSS} {SEVERAL}")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help=f"Images in a client's batch. {SEVERAL}")] = None,
+    draw: Annotated[list[str] | None, typer.Option(help=f"{DRAWING} {SEVERAL}")] = None,
     victims: Annotated[int | None, typer.Option(help="Client batches a seed.")] = None,
     restarts: Annotated[int | None, typer.Option(help=STARTS)] = None,
     halving: Annotated[bool, typer.Option("--halving", help=RACING)] = False,
@@ -95,7 +96,7 @@ def labels(
     draw: Annotated[list[str] | None, typer.Option(help=f"{DRAWING} {SEVERAL}")] = None,
     assumed_batch: Annotated[list[str] | None, typer.Option(help=f"{BELIEVING} {SEVERAL}")] = None,
     auxiliary: Annotated[int | None, typer.Option(help="The server's images a class.")] = None,
-    loss_fn: Annotated[str | None, typer.Option(help="The client's loss: cross_entropy, mse, bce.")] = None,
+    loss_fn: Annotated[str | None, typer.Option(help=LOSS)] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run; default runs/labels-DATE-TIME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,

@@ -5,6 +5,7 @@ Arrays travel in NamedTuples (JAX pytrees), descriptions in frozen dataclasses (
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
@@ -51,6 +52,60 @@ class View(NamedTuple):
     statistics: PyTree | None = None
 
 
+class Status(IntEnum):
+    """What a recovered image (or vector of features) is, as far as the attacker can vouch for it.
+
+    Attributes:
+      PROVEN: the true one up to rounding; the gradient determines it, and both parts of its certificate are
+        at the rounding of the update's type.
+      NOISY: the same up to the noise that the update shows of itself; `Recovery.error` of `demixing` tells
+        how far.
+      APPROXIMATE: it does not explain the gradient; read the residual.
+      CLASS_MEAN: the batch holds its label more than once, and the mean of its class is what was found.
+      COMMON_OFFSET: no class is absent, or there are as many images as classes or more: right up to an
+        offset that all vectors share, and that no gradient of this layer tells.
+      RANK_DEFICIENT: the layer's gradient does not determine all images (too narrow, or dead units).
+      AMBIGUOUS: it explains the gradient as PROVEN or NOISY ones do, but the batch holds its label more than
+        once. Turning the images of one class among each other (keeping their sum and second moments) changes
+        the gradient little under softmax, not at all under a loss with linear residuals (`mse`), so other
+        images may explain it as well. True or not, nothing here tells.
+      UNREADABLE: the update is all zeros or not finite in a layer that is needed; the vector is NaN.
+    """
+
+    PROVEN = 0
+    NOISY = 1
+    APPROXIMATE = 2
+    CLASS_MEAN = 3
+    COMMON_OFFSET = 4
+    RANK_DEFICIENT = 5
+    UNREADABLE = 6
+    AMBIGUOUS = 7
+
+    @property
+    def title(self) -> str:
+        """As reports write it.
+
+        >>> Status.CLASS_MEAN.title
+        'class mean'
+        """
+        return self.name.lower().replace("_", " ")
+
+
+class Certificate(NamedTuple):
+    """What vouches for a reconstruction: nothing in it needs the truth, the attacker computes it himself.
+
+    Attributes:
+      status: `Status` of each image.
+      residual: the largest relative error of a tensor of the gradient computed anew from the images.
+      consistency: of each image, how far the probabilities at it are from those that the solution rests on;
+        0 where the attack has no such check.
+    """
+
+    status: Int[Array, " n"]
+    residual: Float[Array, ""]
+    consistency: Float[Array, " n"]
+
+
 class Reconstruction(NamedTuple):
     """What an attack believes the client's batch to be.
 
@@ -59,12 +114,14 @@ class Reconstruction(NamedTuple):
       y: class numbers, or label distributions where the attack optimised them.
       loss: the attacker's own score of this reconstruction (lower is better); never the truth's.
       evaluations: gradient evaluations of the victim model that the attack has spent.
+      certificate: what vouches for it; None from attacks that cannot vouch, as those that search.
     """
 
     x: Float[Array, "n h w c"]
     y: Labels | SoftLabels
     loss: Float[Array, ""]
     evaluations: Int[Array, ""]
+    certificate: Certificate | None = None
 
 
 class Stage(NamedTuple):

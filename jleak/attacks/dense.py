@@ -4,9 +4,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jleak.attacks.closed import reconstruction
+from jleak.attacks.demixing.certificate import RESIDUAL
 from jleak.check import InputError
 from jleak.labels import label_step
-from jleak.types import Attack, Key, LabelAttack, Labels, Reconstruction, Threat, View
+from jleak.tree import norm
+from jleak.types import (
+    Attack,
+    Certificate,
+    Key,
+    LabelAttack,
+    Labels,
+    Params,
+    Reconstruction,
+    Status,
+    Threat,
+    View,
+)
 
 
 def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
@@ -28,7 +41,8 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
 
     Returns:
       An attack; images clipped to [0, 1]; its loss is the relative distance of the update
-      at these images from the one seen. A layer of fewer outputs than images repeats its rows.
+      at these images from the one seen. A layer of fewer outputs than images repeats its rows. Its
+      certificate (`certificate`) can prove a single image.
 
     Raises:
       InputError: the model has no dense layer fed by the image, or that layer has no bias.
@@ -58,9 +72,35 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
     def attack(key: Key, view: View) -> Reconstruction:
         y = step(key, view) if view.labels is None else view.labels
         x = rows(threat, view, y)
-        return reconstruction(threat, key, view, jnp.clip(x, 0.0, 1.0), y)
+        rec = reconstruction(threat, key, view, jnp.clip(x, 0.0, 1.0), y)
+        return rec._replace(certificate=certificate(threat, view, x, rec.loss))
 
     return attack
+
+
+def certificate(threat: Threat, view: View, x: Float[Array, "n h w c"], gap: Array) -> Certificate:
+    """Of one image: whether all rows of dW are multiples of it, ||dW - db x^T|| / ||dW||.
+
+    That is so for the true image under any loss and whatever lies above, and at rounding for no other one.
+    Of a batch the rows are mixtures, which prove nothing: their residual is the attack's own loss, `gap`.
+    """
+    layer = layer_of(threat, view)
+    eps = float(jnp.finfo(layer["kernel"].dtype).eps)
+    size = norm(layer["kernel"])
+    if threat.batch == 1:
+        gap = norm(layer["kernel"] - x.reshape(-1, 1) * layer["bias"]) / size
+    proven = (gap <= RESIDUAL * eps) & (threat.batch == 1) & (threat.local_steps == 1)
+    status = jnp.where(proven, Status.PROVEN, Status.APPROXIMATE)
+    status = jnp.where((size > 0) & jnp.isfinite(size), status, Status.UNREADABLE)
+    return Certificate(jnp.full(threat.batch, status, jnp.int32), gap, jnp.zeros(threat.batch))
+
+
+def layer_of(threat: Threat, view: View) -> Params:
+    """The update of the first dense layer."""
+    layer = view.update
+    for name in threat.model.chain[0]:
+        layer = layer[name]
+    return layer
 
 
 def rows(threat: Threat, view: View, y: Labels) -> Float[Array, "n h w c"]:
@@ -69,9 +109,7 @@ def rows(threat: Threat, view: View, y: Labels) -> Float[Array, "n h w c"]:
     Raises:
       InputError: the layer has no bias.
     """
-    layer, path = view.update, threat.model.chain[0]
-    for name in path:
-        layer = layer[name]
+    layer, path = layer_of(threat, view), threat.model.chain[0]
     if "bias" not in layer:
         raise InputError(
             f"dense divides by the bias gradient, and layer {'/'.join(path)!r} has no bias; use "

@@ -85,18 +85,21 @@ Config = TypeVar("Config", bound=BaseModel)
 Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 
 
+Numbers = Annotated[list[int], *SOME]
+Names = Annotated[list[str], *SOME]
+
 SHARED = (
-    "dataset", "weights", "loss_fn", "batch", "draw", "victims", "known_labels", "restarts", "halving",
-    "stop", "lanes", "precision",
+    "dataset", "weights", "victims", "known_labels", "restarts", "halving", "stop", "lanes", "precision",
 )  # fmt: skip
 """The settings that all cases of an audit share."""
 
 
 class AuditConfig(BaseModel):
-    """An audit: every combination of models, defenses, attackers' knowledge, attacks and seeds.
+    """An audit: every combination of models, losses, batches, defenses, knowledge, attacks and seeds.
 
-    Keys are those of `Case`, those of which there may be several in the plural, and `memory`: the GiB that
-    the attacks may take, which is no setting of a case.
+    Keys are those of `Case`, the parts of which there may be several in the plural (`loss_fn`, `batch` and
+    `draw` take one or several as they are), and `memory`: the GiB that the attacks may take, which is no
+    setting of a case.
 
     >>> config = AuditConfig(models="mlp", defenses=["none"], attacks=["inverting:steps=10"], seeds=[0])
     >>> [case.model for case in cases(config)]
@@ -108,9 +111,9 @@ class AuditConfig(BaseModel):
     models: Specs = [Spec(name="lenet"), Spec(name="mlp")]
     weights: str = ""
     clients: Specs = [Spec(name="fedsgd")]
-    loss_fn: str = "cross_entropy"
-    batch: int = 1
-    draw: str = "random"
+    loss_fn: Names = ["cross_entropy"]
+    batch: Numbers = [1]
+    draw: Names = ["random"]
     victims: int = 4
     defenses: Specs = [
         Spec(name="none"),
@@ -118,7 +121,7 @@ class AuditConfig(BaseModel):
         Spec(name="clip", args={"bound": 1.0}),
         Spec(name="prune", args={"fraction": 0.9}),
     ]
-    knows: Annotated[list[str], *SOME] = ["nothing", "kind"]
+    knows: Names = ["nothing", "kind"]
     known_labels: bool = False
     attacks: Specs = [
         Spec(name="inverting", args={"steps": 1000}),
@@ -127,7 +130,7 @@ class AuditConfig(BaseModel):
     restarts: int = 2
     halving: bool = False
     stop: float = 0.0
-    seeds: Annotated[list[int], *SOME] = [0, 1]
+    seeds: Numbers = [0, 1]
     lanes: int = 4
     precision: str = "float32"
     memory: float | None = None
@@ -194,15 +197,26 @@ def cases(config: AuditConfig) -> list[Case]:
       InputError: an unknown name or a number out of bounds.
     """
     shared = config.model_dump(include=set(SHARED))
-    axes = itertools.product(
-        config.models, config.clients, config.attacks, config.knows, config.defenses, config.seeds
+    axes = itertools.product(  # fmt: skip
+        config.models,
+        config.clients,
+        config.loss_fn,
+        config.batch,
+        config.attacks,
+        config.knows,
+        config.defenses,
+        config.draw,
+        config.seeds,
     )
     found = {}
-    for model, client, attack, knows, defense, seed in axes:
+    for model, client, loss_fn, batch, attack, knows, defense, draw, seed in axes:
         case = Case(
             **shared,
             model=model.name,
             model_args=model.args,
+            loss_fn=loss_fn,
+            batch=batch,
+            draw=draw,
             client=client.name,
             client_args=client.args,
             attack=attack.name,

@@ -16,14 +16,26 @@ from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
 from jleak.audit.parts import floats_of, known_floats, model_of, weights_of
-from jleak.audit.programs import Attacker, Given
+from jleak.audit.programs import Attacker, Given, Score
 from jleak.audit.store import Record
 from jleak.data import Images
 from jleak.tree import stream
-from jleak.types import Batch, Model, Params, Reconstruction
+from jleak.types import Batch, Certificate, Model, Params, Reconstruction, Status
 
 SNAPSHOTS = 6
 """Snapshots of a search that are kept, the last one being the result."""
+
+MEANING = {
+    Status.PROVEN: "the client's image, up to rounding",
+    Status.NOISY: "the client's image up to the noise in the update",
+    Status.APPROXIMATE: "does not explain the update: an approximation or a mixture",
+    Status.CLASS_MEAN: "only the mean of the images that share a label",
+    Status.COMMON_OFFSET: "no class is absent, so right up to an offset common to all images",
+    Status.RANK_DEFICIENT: "a layer's gradient does not determine every image",
+    Status.UNREADABLE: "the update is zero or not finite where it is needed",
+    Status.AMBIGUOUS: "explains the update, but other images of the same label may as well",
+}
+"""What each status says of an image, in a few words."""
 
 Tell = Callable[[float, float], None]
 """Listener of a trial: `(share of the search done, median of the attacker's losses)`."""
@@ -52,6 +64,7 @@ class Truth(NamedTuple):
     updates: Params
     snr: jax.Array
     statistics: PyTree | None
+    mixing: dict[str, jax.Array]
 
 
 def trial(
@@ -79,13 +92,15 @@ def trial(
     clock = time.perf_counter()
     rec, finite, snapshots = attack(case, attacker, given, tell)
     seconds = time.perf_counter() - clock
-    numbers, x = score(rec, truth.batches, cache)
+    found = score(rec, truth.batches, cache)
     record = {
         "case_id": case.case_id,
         **case.to_json(),
-        "status": status(truth.updates, finite),
-        **{name: significant(values) for name, values in numbers.items()},
+        "status": status(truth.updates, finite, found.certificate),
+        **{name: significant(values) for name, values in found.numbers.items()},
         "snr": significant(truth.snr),
+        "mixing": {name: significant(values) for name, values in truth.mixing.items()},
+        "certificate": vouched(found.certificate),
         "diverged": int(finite.size - finite.sum()),
         "evaluations": int(rec.evaluations.sum()),
         "seconds": round(seconds, 4),
@@ -96,7 +111,7 @@ def trial(
         "versions": versions(),
     }
     b = truth.batches
-    arrays = {"truth": b.x, "labels": b.y, "reconstruction": x, **snapshots}
+    arrays = {"truth": b.x, "labels": b.y, "reconstruction": found.x, **snapshots}
     return record, {name: compact(array) for name, array in arrays.items()}
 
 
@@ -171,15 +186,39 @@ def attack(
     return rec, finite, {"snapshots": images, "shares": np.array(list(snapshots))}
 
 
-def score(rec: Reconstruction, batches: Batch, cache: Programs) -> tuple[dict[str, jax.Array], jax.Array]:
-    """The reconstructions against the truth: numbers by name, one a victim, and the images as compared."""
+def score(rec: Reconstruction, batches: Batch, cache: Programs) -> Score:
+    """The reconstructions against the truth, each victim's."""
     shapes = str(jax.tree.map(jnp.shape, (rec, batches)))
     program = cache.take(("score", shapes), lambda: programs.compiled(jax.vmap(programs.score), rec, batches))
     return program(rec, batches)
 
 
-def status(updates: Params, finite: np.ndarray) -> str:
-    """`ok`, or why the numbers cannot be trusted."""
+def status(updates: Params, finite: np.ndarray, certificate: Certificate | None = None) -> str:
+    """`ok`, or why the numbers cannot be trusted; after it what, if anything, the attack does not vouch for.
+
+    >>> seen = Certificate(np.array([[0, 3]]), np.zeros(1), np.zeros((1, 2)))
+    >>> status({}, np.array([True]), seen)
+    'not proven: class mean (only the mean of the images that share a label)'
+    """
+    ran, seen = running(updates, finite), set() if certificate is None else set(np.ravel(certificate.status))
+    open_ = [s for s in Status if s in seen and s != Status.PROVEN]
+    told = ", ".join(f"{s.title} ({MEANING[s]})" for s in open_)
+    return "; ".join(filter(None, ["" if told and ran == "ok" else ran, told and f"not proven: {told}"]))
+
+
+def vouched(certificate: Certificate | None) -> dict[str, list] | None:
+    """A certificate as a record holds it, by victim: each image's status, and the worst of the rest."""
+    if certificate is None:
+        return None
+    return {
+        "status": [[Status(int(s)).title for s in victim] for victim in np.asarray(certificate.status)],
+        "residual": significant(certificate.residual),
+        "consistency": significant(np.max(np.asarray(certificate.consistency), axis=1)),
+    }
+
+
+def running(updates: Params, finite: np.ndarray) -> str:
+    """`ok`, or what was not finite."""
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(updates)):
         return "non-finite update"
     if not finite.any():

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure  # not pyplot, which would change how a not
 
 from jleak.audit import store
 from jleak.defenses import KNOWS
-from jleak.report import tiles
+from jleak.report import mixing, tiles
 from jleak.report.rows import RECOVERED, Row, by_model, values
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -47,15 +47,36 @@ def draw(rows: Sequence[Row], run: Path) -> list[Picture]:
     (run / "figures").mkdir(exist_ok=True)
     groups = by_model(rows)
     return [
+        *mixed(rows, run),
         *(overview(title, group, run) for title, group in groups),
         *(gallery(title, shown, run) for title, group in groups for shown in by_attacker(group)),
-        *(film(title, plain, run) for title, group in groups if (plain := undefended(group))),
+        *(film(title, long, run) for title, group in groups if (long := searching(undefended(group), run))),
     ]
 
 
 def undefended(group: Sequence[Row]) -> list[Row]:
     """The rows without a defense."""
     return [row for row in group if row.setting["defense"] == "none"]
+
+
+def searching(group: Sequence[Row], run: Path) -> list[Row]:
+    """The rows of attacks that search step by step; a closed form has one step."""
+    return [r for r in group if len(store.read_images(run, r.records[0]["case_id"])["shares"]) > 1]
+
+
+def mixed(rows: Sequence[Row], run: Path) -> list[Picture]:
+    """Error over mixing, where an attack recovers directly."""
+    found = mixing.lines(rows)
+    if not found:
+        return []
+    text = (
+        "Right: the images of a batch are the better mixed in the update, which the client can compute "
+        "before it shares. Down: the attack came closer to them. Small marks are victims, large ones "
+        f"medians, filled where the attack proves every image; errors below {mixing.LEAST:g} are drawn there."
+    )
+    return [
+        saved(mixing.picture(found), run, "mixing", "What mixing buys: direct recovery, no defense", text)
+    ]
 
 
 def by_attacker(group: Sequence[Row]) -> list[list[Row]]:

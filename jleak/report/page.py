@@ -6,7 +6,8 @@ from typing import Any
 
 import jinja2
 
-from jleak.report.console import middle, quartiles
+from jleak.report import mixing
+from jleak.report.console import certified, meanings, middle, quartiles, running
 from jleak.report.figures import Picture
 from jleak.report.rows import MARGIN, RECOVERED, Row, by_model, counted
 
@@ -22,6 +23,11 @@ def html(rows: Sequence[Row], pictures: Sequence[Picture], made: dict[str, Any])
         first=rows[0].records[0],
         datasets=" and ".join(dict.fromkeys(row.setting["dataset"] for row in rows)),
         batches=sorted({row.setting["batch"] for row in rows}),
+        mixed=mixing.lines(rows),
+        proven=mixing.proven,
+        meanings=meanings(rows),
+        certified=certified,
+        running=running,
         recovered=RECOVERED,
         margin=MARGIN,
     )

@@ -1,6 +1,7 @@
 """From records to the rows of a table: victims and seeds together, one row a setting."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from statistics import median
@@ -74,6 +75,9 @@ class Row(NamedTuple):
       constant: median PSNR of the best constant image, an oracle's floor.
       evaluations: gradient evaluations of the victim model, a victim.
       seconds: attack seconds, a victim.
+      avd: over victims and seeds.
+      vouched: images by what the attack's certificate says of them (`jleak.types.Status`); empty without one.
+      mixing: mu, condition and rank over victims, what the client could know; empty in older records.
     """
 
     setting: dict[str, Any]
@@ -91,6 +95,9 @@ class Row(NamedTuple):
     constant: float
     evaluations: float
     seconds: float
+    avd: Spread
+    vouched: dict[str, int]
+    mixing: dict[str, Spread]
 
     @property
     def knows(self) -> str:
@@ -109,7 +116,12 @@ class Row(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the median victim lost: `recovered`, `partly` or `not recovered`."""
+        """What the median victim lost: `recovered`, `partly` or `not recovered`.
+
+        `proven recovered` where the attack proves it of every image, which no truth is needed for.
+        """
+        if set(self.vouched) == {"proven"}:
+            return "proven recovered"
         if self.psnr.median >= RECOVERED:
             return "recovered"
         return "partly" if self.psnr.median >= self.constant + MARGIN else "not recovered"
@@ -183,7 +195,7 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
     images = sum(r["victims"] * r["batch"] for r in records)
     right = sum(sum(filter(None, r["label_success"])) * r["batch"] for r in records)
     victims = sum(r["victims"] for r in records)
-    found = {name: spread(values(records, name)) for name in ("psnr", "ssim", "mse", "loss", "snr")}
+    found = {name: spread(values(records, name)) for name in ("psnr", "ssim", "mse", "loss", "snr", "avd")}
     return Row(
         setting={name: records[0][name] for name in SETTING},
         **{kind: label(kind, records[0], among) for kind in ("model", "defense", "attack")},
@@ -193,8 +205,29 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
         constant=median(values(records, "constant_psnr")),
         evaluations=sum(r["evaluations"] for r in records) / victims,
         seconds=sum(r["seconds"] for r in records) / victims,
+        vouched=vouched(records),
+        mixing=mixing(records),
         **found,
     )
+
+
+def vouched(records: Sequence[Record]) -> dict[str, int]:
+    """How many images each status was given to, most first; none where an attack vouches for nothing.
+
+    >>> vouched([{"certificate": {"status": [["proven", "noisy"], ["noisy"]]}}, {"certificate": None}])
+    {'noisy': 2, 'proven': 1}
+    """
+    given = [r["certificate"]["status"] for r in records if r.get("certificate")]
+    return dict(Counter(name for record in given for victim in record for name in victim).most_common())
+
+
+def mixing(records: Sequence[Record]) -> dict[str, Spread]:
+    """The clients' mixing scores; none where a record is older than they are."""
+    if not all(r.get("mixing") for r in records):
+        return {}
+    return {
+        name: spread(values([r["mixing"] for r in records], name)) for name in ("mu", "condition", "rank")
+    }
 
 
 def shared(record: Record, among: Sequence[Record]) -> str:
@@ -210,7 +243,7 @@ def shared(record: Record, among: Sequence[Record]) -> str:
 
 def values(records: Sequence[Record], name: str) -> list[float]:
     """The numbers of that name over all victims; null (not finite) as NaN."""
-    return [math.nan if value is None else value for r in records for value in r[name]]
+    return [math.nan if value is None else value for r in records for value in r.get(name, [])]
 
 
 def spread(numbers: Sequence[float]) -> Spread:

@@ -37,7 +37,7 @@ def gallery(group: Sequence[Row], run: Path) -> list[Line]:
     truth = {place: image for row in group for place, image in stored(row, run, "truth", places).items()}
     lines = [Line("truth", [truth[place] for place in places], [""] * len(places))]
     for row in group:
-        found, psnr = stored(row, run, "reconstruction", places), decibels(row)
+        found, psnr = stored(row, run, "reconstruction", places), captions(row)
         lines.append(Line(row.defense, [*map(found.get, places)], [psnr.get(p, "") for p in places]))
     return lines
 
@@ -62,6 +62,18 @@ def stored(row: Row, run: Path, name: str, places: Sequence[Place]) -> dict[Plac
             stacked = store.read_images(run, record["case_id"])[name]
             every = stacked.reshape(-1, *stacked.shape[2:])
             found |= {(record["seed"], i): every[i] for i in wanted}
+    return found
+
+
+def captions(row: Row) -> dict[Place, str]:
+    """Below each image what the attack vouches for, below a victim's first the PSNR."""
+    found = decibels(row)
+    for record in row.records:
+        if record.get("certificate"):
+            names = [name for victim in record["certificate"]["status"] for name in victim]
+            for i, name in enumerate(names):
+                place = (record["seed"], i)
+                found[place] = "\n".join(filter(None, [name, found.get(place)]))
     return found
 
 

@@ -26,7 +26,7 @@ def refused(settings, *parts, path=None):
 def test_flags_go_over_the_file(file):
     path = file("batch: 2\nvictims: 3\nmodels: [mlp]\nattacks: dlg\n")
     config = config_of({"victims": 7, "attacks": ["inverting:steps=5"]}, path)
-    assert (config.batch, config.victims, config.models[0].name) == (2, 7, "mlp")
+    assert (config.batch, config.victims, config.models[0].name) == ([2], 7, "mlp")
     assert [(attack.name, attack.args) for attack in config.attacks] == [("inverting", {"steps": 5})]
     assert config.seeds == AuditConfig().seeds
 
@@ -86,9 +86,9 @@ def test_specs_in_text(text, name, args):
         ({"atacks": "dlg"}, ["settings: atacks: unknown key", "known: attacks, batch"]),
         ({"defenses": [{"name": "clip", "arg": {}}]}, ["defenses.0.arg: unknown key; known: args, name"]),
         ({"models": ["mlp", {"nome": "mlp", "args": {}}]}, ["models.1.nome: unknown key", "models.1.name"]),
-        ({"batch": "two"}, ["settings: batch: ", "valid integer", "'two'"]),
-        ({"batch": 1.5}, ["batch: ", "1.5"]),
-        ({"batch": True}, ["batch: ", "True"]),
+        ({"batch": "two"}, ["settings: batch.0: ", "valid integer", "'two'"]),
+        ({"batch": 1.5}, ["batch.0: ", "1.5"]),
+        ({"batch": True}, ["batch.0: ", "True"]),
         ({"dataset": 3}, ["dataset: ", "valid string", "3"]),
         ({"known_labels": "maybe"}, ["known_labels: ", "'maybe'"]),
         ({"seeds": [0, "x"]}, ["seeds.1: ", "'x'"]),
@@ -160,7 +160,7 @@ def test_shared_settings_reach_every_case():
 
 def test_the_default_audit_is_what_was_promised():
     config = AuditConfig()
-    assert config.dataset == "digits" and config.batch == 1 and config.victims == 4
+    assert config.dataset == "digits" and config.batch == [1] and config.victims == 4
     assert [model.name for model in config.models] == ["lenet", "mlp"]
     assert [defense.name for defense in config.defenses] == ["none", "gaussian", "clip", "prune"]
     assert {"inverting", "dlg"} <= {attack.name for attack in config.attacks}

@@ -5,7 +5,8 @@ certificate (`Recovery`); `demixing` is the same as an attack of the catalog.
 """
 
 from jleak.attacks.demixing.attack import demixing
-from jleak.attacks.demixing.certificate import Recovery, Status
+from jleak.attacks.demixing.certificate import Recovery
 from jleak.attacks.demixing.recover import features, recover
+from jleak.types import Status
 
 __all__ = ["Recovery", "Status", "demixing", "features", "recover"]

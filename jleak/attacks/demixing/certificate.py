@@ -1,48 +1,21 @@
 """What is recovered, and what vouches for it."""
 
-from enum import IntEnum
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jleak.types import Labels
+from jleak.types import Labels, Status
 
 RESIDUAL, CONSISTENCY = 256.0, 4096.0
-"""What counts as rounding: so many units of the update's last place (eps) in the certificate's two parts."""
+"""What counts as rounding: so many units of the update's last place (eps) in the certificate's two parts.
+
+Within both a vector is `PROVEN` (`jleak.types.Status`).
+"""
 
 NOISE = 4.0
 """A residual up to so many times what the noise alone would give is explained by it."""
-
-
-class Status(IntEnum):
-    """What a recovered vector is.
-
-    Attributes:
-      PROVEN: the true one up to rounding; the gradient determines it, and both parts of its certificate are
-        at the rounding of the update's type: residual <= 256 eps, consistency <= 4096 eps.
-      NOISY: the same up to the noise that the update shows of itself; `error` tells how far.
-      APPROXIMATE: the fixed point does not explain the gradient; read `residual`.
-      CLASS_MEAN: the batch holds its label more than once, and the mean of its class is what was found.
-      COMMON_OFFSET: no class is absent, or there are as many images as classes or more: right up to an
-        offset that all vectors share, and that no gradient of this layer tells.
-      RANK_DEFICIENT: the layer's gradient does not determine all images (too narrow, or dead units).
-      AMBIGUOUS: the vectors explain the gradient as PROVEN or NOISY ones do, but the batch holds their label
-        more than once. Turning the images of one class among each other (keeping their sum and second
-        moments) changes the gradient little under softmax, not at all under a loss with linear residuals
-        (`mse`), so other images may explain it as well. True ones or not, nothing here tells.
-      UNREADABLE: the update is all zeros or not finite in a layer that is needed; the vector is NaN.
-    """
-
-    PROVEN = 0
-    NOISY = 1
-    APPROXIMATE = 2
-    CLASS_MEAN = 3
-    COMMON_OFFSET = 4
-    RANK_DEFICIENT = 5
-    UNREADABLE = 6
-    AMBIGUOUS = 7
 
 
 class Recovery(NamedTuple):

@@ -34,6 +34,30 @@ def in_double(fn: Callable[..., Any]) -> Callable[..., Any]:
     return double
 
 
+def loop(going: Callable[[Any], Array], body: Callable[[Any], Any], start: Any) -> Any:
+    """`lax.while_loop` whose body may compute `in_double`, also under `vmap`.
+
+    There the body is traced once and read again by the batching, whose constants must not lose their
+    precision: so that is done in double precision, and the tracing in the process's own.
+
+    >>> third = in_double(lambda x: ((1.0 + x / 3.0) - 1.0) * 3.0)
+    >>> halve = jax.vmap(lambda x: loop(lambda x: x > 1e-9, lambda x: 0.5 * third(x), x))
+    >>> halve(jnp.array([1.0, 1e-10])).tolist()[1] == float(jnp.float32(1e-10))
+    True
+    """
+    outside = jax.config.jax_enable_x64
+
+    def traced(fn):
+        def inner(carry):
+            with jax.enable_x64(outside):
+                return fn(carry)
+
+        return inner
+
+    with jax.enable_x64(True):
+        return jax.lax.while_loop(traced(going), traced(body), start)
+
+
 def cast(u: Array, floats: Any, ints: Any) -> Array:
     """`u` in the type for its kind; truth values stay."""
     if jnp.issubdtype(u.dtype, jnp.floating):

@@ -1,5 +1,6 @@
 """Direct recovery of a batch from the gradient of a classifier, with a certificate."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,23 +9,27 @@ from jaxtyping import Array, Float
 
 from jleak.attacks.demixing.certificate import Evidence, Recovery, judge
 from jleak.attacks.demixing.peel import ACTIVATIONS, Activation, peel
-from jleak.attacks.demixing.precision import in_double
+from jleak.attacks.demixing.precision import in_double, loop
 from jleak.attacks.demixing.solve import Dense, corrected, ladder, noise_of, size
 from jleak.check import InputError, one_of, whole
 from jleak.labels import label_step
 from jleak.labels.counting import apportion, labels_of
 from jleak.labels.dummies import dummies
+from jleak.labels.step import LabelStep
 from jleak.losses import cross_entropy
 from jleak.tree import select
-from jleak.types import Key, LabelAttack, Labels, Params, Threat, View
+from jleak.types import Key, LabelAttack, Labels, Params, Status, Threat, View
 
 Recover = Callable[[Key, View], Recovery]
+
+SETTLED = (Status.PROVEN, Status.NOISY, Status.AMBIGUOUS, Status.UNREADABLE)
+"""Statuses that no other labels would better."""
 
 
 def recover(
     threat: Threat,
     *,
-    labels: str | LabelAttack = "demix",
+    labels: str | LabelAttack = "auto",
     steps: int = 40,
     starts: int = 4,
     rounds: int = 1,
@@ -40,12 +45,14 @@ def recover(
 
     Args:
       threat: what the attacker knows; with local steps the mean of their gradients is taken for the batch's.
-      labels: a label attack or its name; not asked where the threat grants the labels.
+      labels: a label attack or its name; not asked where the threat grants the labels. `auto`: those of
+        `counts`, which are right for untrained models and cheap, and where they do not explain the gradient
+        those of `demix`.
       steps: iterations of the fixed point.
       starts: of these, one from the mean-field values, the others beside them, which separates images of one
         class. 1 suffices for distinct labels.
-      rounds: how often labels are counted anew from the recovered probabilities,
-        lambda_c = B (pbar_c - db_c), and the fixed point is repeated.
+      rounds: how often, at most, labels are counted anew from the recovered probabilities,
+        lambda_c = B (pbar_c - db_c), and the fixed point repeated, where the gradient is not explained yet.
 
     Returns:
       `(key, view) -> Recovery`; under `vmap` and `jit` as any attack.
@@ -73,7 +80,7 @@ def recover(
 def features(
     threat: Threat,
     *,
-    labels: str | LabelAttack = "demix",
+    labels: str | LabelAttack = "auto",
     steps: int = 40,
     starts: int = 4,
     rounds: int = 1,
@@ -106,7 +113,7 @@ def _recover(threat, chain, labels, steps, starts, rounds, images=True) -> Recov
     whole("steps", steps)
     whole("starts", starts)
     whole("rounds", rounds, least=0)
-    step = label_step(threat, labels) if softmax(threat) else None
+    step, last = label_steps(threat, labels)
     act = ACTIVATIONS[threat.model.activation] if len(chain) > 1 else None
 
     def attack(key: Key, view: View) -> Recovery:
@@ -123,13 +130,54 @@ def _recover(threat, chain, labels, steps, starts, rounds, images=True) -> Recov
         jitter = jax.random.normal(k_start, (starts - 1, threat.batch, threat.classes))
         solver = in_double(lambda *args: solved(threat, act, steps, eps, *args))
         found, counted = solver(layers, y, prior, jitter)
-        for _ in range(rounds if view.labels is None and counted is not None else 0):
-            other = labels_of(apportion(counted, threat.batch), threat.batch)
-            again, counted = solver(layers, other, prior, jitter)
-            found = select(again.residual < found.residual, again, found)
+        if view.labels is None:
+            other = None if last is None else functools.partial(last, k_y, view)
+            found = retried(lambda y: solver(layers, y, prior, jitter), found, counted, other, rounds)
         return found._replace(x=found.x.reshape(threat.shape)) if images else found
 
     return attack
+
+
+def label_steps(threat: Threat, labels: str | LabelAttack) -> tuple[LabelStep | None, LabelStep | None]:
+    """The label step, and that for the case that its labels do not explain the gradient."""
+    if not softmax(threat):
+        return None, None
+    if labels != "auto":
+        return label_step(threat, labels), None
+    return label_step(threat, "counts"), label_step(threat, "demix") if threat.model.features else None
+
+
+def retried(
+    solve: Callable[[Labels], tuple[Recovery, Array | None]],
+    found: Recovery,
+    counted: Array | None,
+    other: Callable[[], Labels] | None,
+    rounds: int,
+) -> Recovery:
+    """Other labels as long as those so far do not explain the gradient; of all tried what explains it best.
+
+    First `other`, where given; then, `rounds` times, those counted anew. A loop of `while` costs nothing
+    where the first labels are right, also under `vmap`, where a condition would cost both its branches.
+    """
+    tries = (other is not None) + (rounds if counted is not None else 0)
+    counted = found.consistency if counted is None else counted  # not read then
+
+    def unexplained(carry):
+        found, _, t = carry
+        explained = functools.reduce(jnp.logical_or, [found.status == s for s in SETTLED])
+        return (t < tries) & ~explained.all()
+
+    def again(carry):
+        found, counted, t = carry
+        y = None if other is None else other()
+        if tries > (other is not None):
+            anew = labels_of(apportion(counted, len(found.y)), len(found.y))
+            y = anew if y is None else jnp.where(t == 0, y, anew)
+        tried, seen = solve(y)
+        better = tried.residual < found.residual
+        return (*select(better, (tried, counted if seen is None else seen), (found, counted)), t + 1)
+
+    return loop(unexplained, again, (found, counted, jnp.asarray(0)))[0] if tries else found
 
 
 def softmax(threat: Threat) -> bool:

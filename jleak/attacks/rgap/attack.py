@@ -8,6 +8,7 @@ import jax.scipy.linalg as sla
 from jaxtyping import Array, Float, Int
 
 from jleak.attacks.closed import reconstruction
+from jleak.attacks.demixing.certificate import RESIDUAL
 from jleak.attacks.demixing.precision import in_double, smallest
 from jleak.attacks.rgap.layer import (
     ACTIVATIONS,
@@ -23,7 +24,7 @@ from jleak.attacks.rgap.layer import (
 )
 from jleak.check import InputError
 from jleak.losses import cross_entropy
-from jleak.types import Attack, Key, Reconstruction, Threat, View
+from jleak.types import Attack, Certificate, Key, Reconstruction, Status, Threat, View
 
 REFINE = 10
 """So often a least-squares solution is corrected."""
@@ -35,6 +36,9 @@ SCAN = 2048
 """So many intervals are searched for the scale of a head without bias."""
 
 TINY = 1e-300
+
+OPEN = 0.02
+"""Expected error of a pixel from which the layers leave the image open; believed beforehand is 0.3."""
 
 
 class Top(NamedTuple):
@@ -107,17 +111,32 @@ def rgap(threat: Threat) -> Attack:
         def solve(parameters, update, bias):
             return recursion(threat, act, eps, layers(threat.model, parameters, update), bias)
 
-        x, y = in_double(solve)(view.params, update, at(update, threat.model.head).get("bias"))
+        x, y, error = in_double(solve)(view.params, update, at(update, threat.model.head).get("bias"))
         y = y[None] if view.labels is None else view.labels
-        return reconstruction(threat, key, view, jnp.clip(x, 0.0, 1.0).reshape(threat.shape), y)
+        rec = reconstruction(threat, key, view, jnp.clip(x, 0.0, 1.0).reshape(threat.shape), y)
+        return rec._replace(certificate=certificate(rec, error, eps))
 
     return attack
 
 
+def certificate(rec: Reconstruction, error: Float[Array, ""], eps: float) -> Certificate:
+    """Proven where the layers determine the image and its update is the one seen, up to rounding.
+
+    Args:
+      rec: the image, its loss the relative distance of its update from the one seen.
+      error: the expected error of a pixel; `OPEN` and more where the layers leave the image open.
+      eps: of the update's type.
+    """
+    status = jnp.where(rec.loss <= RESIDUAL * eps, Status.PROVEN, Status.APPROXIMATE)
+    status = jnp.where(error < OPEN, status, Status.RANK_DEFICIENT)
+    status = jnp.where(jnp.isfinite(rec.loss), status, Status.UNREADABLE)
+    return Certificate(status[None].astype(jnp.int32), rec.loss, jnp.zeros(1))
+
+
 def recursion(
     threat: Threat, act: Invertible | None, eps: float, parts: list[Layer], db: Array | None
-) -> tuple[Float[Array, " in"], Int[Array, ""]]:
-    """The image and its label; NaN where the update is not finite."""
+) -> tuple[Float[Array, " in"], Int[Array, ""], Float[Array, ""]]:
+    """The image, its label, and a pixel's expected error; NaN where the update is not finite."""
     readable = jnp.stack([jnp.isfinite(part.dw).all() for part in parts]).all()
     parts = [part._replace(dw=jnp.where(jnp.isfinite(part.dw), part.dw, 0.0)) for part in parts]
     head = parts[-1]
@@ -128,7 +147,7 @@ def recursion(
         k = (k @ weights(above)) * act.slope(h)
         middle, width = (0.5, 0.3) if part is parts[0] else (act.value(jnp.zeros((), h.dtype)), 1.0)
         h, error = below(part, act, h, k, error, top.sigma, eps, middle, width)
-    return h + jnp.where(readable, 0.0, jnp.nan), y
+    return h + jnp.where(readable, 0.0, jnp.nan), y, error
 
 
 def biased(head: Layer, db: Float[Array, " classes"], eps: float) -> Top:
