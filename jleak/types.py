@@ -69,6 +69,8 @@ class Status(IntEnum):
         once. Turning the images of one class among each other (keeping their sum and second moments) changes
         the gradient little under softmax, not at all under a loss with linear residuals (`mse`), so other
         images may explain it as well. True or not, nothing here tells.
+      MASKED: entries of the classifier's gradient were removed (pruning, sparsification): they are zero though
+        neither their row nor their column is.
       UNREADABLE: the update is all zeros or not finite in a layer that is needed; the vector is NaN.
     """
 
@@ -80,6 +82,7 @@ class Status(IntEnum):
     RANK_DEFICIENT = 5
     UNREADABLE = 6
     AMBIGUOUS = 7
+    MASKED = 8
 
     @property
     def title(self) -> str:

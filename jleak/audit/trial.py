@@ -32,6 +32,7 @@ MEANING = {
     Status.CLASS_MEAN: "only the mean of the images that share a label",
     Status.COMMON_OFFSET: "no class is absent, so right up to an offset common to all images",
     Status.RANK_DEFICIENT: "a layer's gradient does not determine every image",
+    Status.MASKED: "the update was pruned or masked, and what is left does not determine the image",
     Status.UNREADABLE: "the update is zero or not finite where it is needed",
     Status.AMBIGUOUS: "explains the update, but other images of the same label may as well",
 }

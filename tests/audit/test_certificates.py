@@ -21,7 +21,10 @@ SAYS = {
     "all classes present": ({"batch": 10}, {"common offset"}, "no class is absent"),
     "B > n": ({"batch": 12, "draw": "random"}, {"common offset"}, "no class is absent"),
     "narrow layer": ({"model_args": {"hidden": 3}}, {"rank deficient"}, "does not determine every image"),
-    "pruned": (PRUNED, {"common offset", "rank deficient"}, "not proven"),
+    "pruned": (PRUNED, {"masked"}, "pruned or masked"),
+    "an entry a tensor": (
+        {**PRUNED, "defense_args": {"fraction": 1.0}}, {"common offset", "rank deficient"}, "not proven",
+    ),  # fmt: skip
     "noisy": (NOISY, {"noisy"}, "up to the noise in the update"),
 }
 

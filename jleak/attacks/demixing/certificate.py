@@ -48,6 +48,7 @@ class Evidence(NamedTuple):
       noise: the residual that the update's noise alone would give.
       offset: whether the classes leave no common offset open.
       full: whether the gradient determines every vector.
+      entire: whether nothing was removed from the classifier's gradient (`unmasked`).
       readable: whether there is a finite gradient other than zero in every layer.
     """
 
@@ -56,7 +57,18 @@ class Evidence(NamedTuple):
     noise: Float[Array, ""]
     offset: Bool[Array, ""]
     full: Bool[Array, ""]
+    entire: Bool[Array, ""]
     readable: Bool[Array, ""]
+
+
+def unmasked(dw: Float[Array, "out in"]) -> Bool[Array, ""]:
+    """Whether no entry is zero in a row and a column that are not: no sum of outer products leaves such.
+
+    >>> bool(unmasked(jnp.outer(jnp.array([1.0, 2.0]), jnp.array([3.0, 0.0])))), bool(unmasked(jnp.eye(2)))
+    (True, False)
+    """
+    holds = dw != 0
+    return ~(~holds & holds.any(1)[:, None] & holds.any(0)).any()
 
 
 def judge(y: Labels, seen: Evidence, eps: float, classes: int) -> Int[Array, " n"]:
@@ -69,7 +81,7 @@ def judge(y: Labels, seen: Evidence, eps: float, classes: int) -> Int[Array, " n
       classes: how many there are.
 
     >>> yes = jnp.array(True)
-    >>> seen = Evidence(jnp.array(1e-6), jnp.array([1e-5, 1e-2]), jnp.array(1e-9), yes, yes, yes)
+    >>> seen = Evidence(jnp.array(1e-6), jnp.array([1e-5, 1e-2]), jnp.array(1e-9), yes, yes, yes, yes)
     >>> [Status(int(one)).name for one in judge(jnp.array([0, 3]), seen, 1.2e-7, 10)]
     ['PROVEN', 'APPROXIMATE']
     """
@@ -83,6 +95,7 @@ def judge(y: Labels, seen: Evidence, eps: float, classes: int) -> Int[Array, " n
         ((exact | noisy) & repeated, Status.AMBIGUOUS),
         (exact, Status.PROVEN),
         (noisy, Status.NOISY),
+        (~seen.entire, Status.MASKED),
         (~seen.offset | (len(y) >= classes), Status.COMMON_OFFSET),
         (repeated, Status.CLASS_MEAN),
         (~seen.full, Status.RANK_DEFICIENT),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jleak.attacks.demixing.certificate import Evidence, Recovery, judge
+from jleak.attacks.demixing.certificate import Evidence, Recovery, judge, unmasked
 from jleak.attacks.demixing.peel import ACTIVATIONS, Activation, peel
 from jleak.attacks.demixing.precision import in_double, loop
 from jleak.attacks.demixing.solve import Dense, corrected, ladder, noise_of, size
@@ -255,7 +255,7 @@ def solved(
         moved = len(y) * jnp.sqrt(jnp.sum((low.delta - residuals(top.z)) ** 2, axis=1))
         found = Recovery(low.x, y, low.residual, moved, low.error, y)
         full, noise = full & low.full, jnp.maximum(noise, low.noise)
-    seen = Evidence(found.residual, found.consistency, noise, offset, full, readable)
+    seen = Evidence(found.residual, found.consistency, noise, offset, full, unmasked(head.dw), readable)
     spoilt = jnp.where(readable, 0.0, jnp.nan)
     found = found._replace(x=found.x + spoilt, residual=found.residual + spoilt)
     return found._replace(status=judge(y, seen, eps, threat.classes)), counted
