@@ -69,7 +69,7 @@ class Status(IntEnum):
         once. Turning the images of one class among each other (keeping their sum and second moments) changes
         the gradient little under softmax, not at all under a loss with linear residuals (`mse`), so other
         images may explain it as well. True or not, nothing here tells.
-      MASKED: entries of the classifier's gradient were removed (pruning, sparsification): they are zero though
+      MASKED: entries of the classifier's gradient were removed (pruning, say): they are zero though
         neither their row nor their column is.
       UNREADABLE: the update is all zeros or not finite in a layer that is needed; the vector is NaN.
     """

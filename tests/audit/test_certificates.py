@@ -23,7 +23,9 @@ SAYS = {
     "narrow layer": ({"model_args": {"hidden": 3}}, {"rank deficient"}, "does not determine every image"),
     "pruned": (PRUNED, {"masked"}, "pruned or masked"),
     "an entry a tensor": (
-        {**PRUNED, "defense_args": {"fraction": 1.0}}, {"common offset", "rank deficient"}, "not proven",
+        {**PRUNED, "defense_args": {"fraction": 1.0}},
+        {"common offset", "rank deficient"},
+        "not proven",
     ),  # fmt: skip
     "noisy": (NOISY, {"noisy"}, "up to the noise in the update"),
 }
