@@ -34,7 +34,7 @@ def _of_kernel(a, z):
 def _primitive(name: str, fn) -> Primitive:
     """The primitive that `fn` computes, of two arrays."""
     made = Primitive(name)
-    made.def_impl(jax.jit(fn))
+    made.def_impl(fn)
 
     @made.def_abstract_eval
     def shape(*arrays):
