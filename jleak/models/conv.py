@@ -7,6 +7,7 @@ measured and XLA's own is not (bench/NOTES.md).
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -73,8 +74,9 @@ def im2col(
     [[10.0, 18.0], [42.0, 50.0]]
     """
     rows = patches(x, kernel.shape[:2], strides, padding)
-    positions, width = rows.shape[:3], rows[0, 0, 0].size
-    return product(rows.reshape(-1, width), kernel.reshape(width, -1)).reshape(*positions, -1)
+    positions, width, features = rows.shape[:3], math.prod(kernel.shape[:3]), kernel.shape[3]
+    matrix = rows.reshape(math.prod(positions), width)
+    return product(matrix, kernel.reshape(width, features)).reshape(*positions, features)
 
 
 def patches(

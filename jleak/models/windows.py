@@ -82,7 +82,7 @@ def _overlap(taps: list[Array], axis: int, stride: int, side: int) -> Array:
 def _primitive(name: str, fn) -> Primitive:
     """The primitive that `fn` computes, linear in its one array; the first axis is one of examples."""
     made = Primitive(name)
-    made.def_impl(jax.jit(fn, static_argnames=("window", "strides", "sides")))
+    made.def_impl(fn)
 
     @made.def_abstract_eval
     def shape(x, **settings):
