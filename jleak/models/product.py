@@ -6,12 +6,11 @@ that too, but leaves results transposed in second derivatives; XLA on a CPU then
 copies element by element. The barriers keep it from moving the transposes of the kernel's derivative back.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from jleak.models.primitive import bilinear, primitive
 
 
 def product(a: Float[Array, "p k"], w: Float[Array, "k f"]) -> Float[Array, "p f"]:
@@ -31,27 +30,7 @@ def _of_kernel(a, z):
     return lax.optimization_barrier(lax.optimization_barrier(z.T) @ a).T
 
 
-def _primitive(name: str, fn) -> Primitive:
-    """The primitive that `fn` computes, of two arrays."""
-    made = Primitive(name)
-    made.def_impl(fn)
-
-    @made.def_abstract_eval
-    def shape(*arrays):
-        out = jax.eval_shape(fn, *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays))
-        return jax.core.ShapedArray(out.shape, out.dtype)
-
-    def batched(arrays, axes):
-        return jax.vmap(fn, axes)(*arrays), 0
-
-    batching.primitive_batchers[made] = batched
-    mlir.register_lowering(made, mlir.lower_fun(fn, multiple_results=False))
-    return made
-
-
-_outputs = _primitive("outputs", jnp.matmul)
-_rows = _primitive("rows", _of_rows)
-_kernel = _primitive("kernel", _of_kernel)
-ad.defbilinear(_outputs, lambda ct, a, w: _rows.bind(ct, w), lambda ct, a, w: _kernel.bind(a, ct))
-ad.defbilinear(_rows, lambda ct, z, w: _outputs.bind(ct, w), lambda ct, z, w: _kernel.bind(ct, z))
-ad.defbilinear(_kernel, lambda ct, a, z: _rows.bind(z, ct), lambda ct, a, z: _outputs.bind(a, ct))
+_outputs = primitive("outputs", jnp.matmul)
+_rows = primitive("rows", _of_rows)
+_kernel = primitive("kernel", _of_kernel)
+bilinear(_outputs, _rows, _kernel)

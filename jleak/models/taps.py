@@ -81,16 +81,16 @@ def products(model: Model, loss: Loss, params: Params, batch: Batch, update: Par
 
     (gradient, backs), rows = jax.grad(objective, (0, 1), has_aux=True)(formed, nudges)
     observed = flatten_dict(update)
-    dot = tree.dot(gradient, {path: observed[path] for path in formed})
-    square = tree.dot(gradient, gradient)
+    dots = [tree.dot(gradient, {path: observed[path] for path in formed})]
+    squares = [tree.dot(gradient, gradient)]
     for path, a in rows.items():
         d = backs[path].reshape(len(a), -1)
-        dot += jnp.sum(d * (a @ observed[*path, "kernel"].reshape(-1, d.shape[1])))
-        square += jnp.sum((a @ a.T) * (d @ d.T))
+        dots.append(jnp.sum(d * (a @ observed[*path, "kernel"].reshape(-1, d.shape[1]))))
+        squares.append(jnp.sum((a @ a.T) * (d @ d.T)))
         if (*path, "bias") in observed:
-            dot += d.sum(0) @ observed[*path, "bias"]
-            square += jnp.sum(d.sum(0) ** 2)
-    return Products(dot, square, tree.dot(update, update))
+            dots.append(d.sum(0) @ observed[*path, "bias"])
+            squares.append(jnp.sum(d.sum(0) ** 2))
+    return Products(tree.total(dots), tree.total(squares), tree.dot(update, update))
 
 
 def pays(model: Model, n: int) -> bool:

@@ -6,12 +6,11 @@ that a stride tells apart one after the other, and pads by whole windows alone. 
 JAX, each the other's transpose, so that derivatives of any order and kind keep to these forms.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from jleak.models.primitive import primitive, transposes
 
 Pair = tuple[int, int]
 
@@ -79,26 +78,17 @@ def _overlap(taps: list[Array], axis: int, stride: int, side: int) -> Array:
     return jnp.pad(out, around)
 
 
-def _primitive(name: str, fn) -> Primitive:
-    """The primitive that `fn` computes, linear in its one array; the first axis is one of examples."""
-    made = Primitive(name)
-    made.def_impl(fn)
-
-    @made.def_abstract_eval
-    def shape(x, **settings):
-        out = jax.eval_shape(lambda x: fn(x, **settings), jax.ShapeDtypeStruct(x.shape, x.dtype))
-        return jax.core.ShapedArray(out.shape, out.dtype)
+def _more_images(made):
+    """The rule under vmap: candidates are more images."""
 
     def batched(arrays, axes, **settings):
         x = jnp.moveaxis(arrays[0], axes[0], 0)
         out = made.bind(x.reshape(-1, *x.shape[2:]), **settings)
         return out.reshape(*x.shape[:2], *out.shape[1:]), 0
 
-    batching.primitive_batchers[made] = batched
-    mlir.register_lowering(made, mlir.lower_fun(fn, multiple_results=False))
-    return made
+    return batched
 
 
-_windows, _fold = _primitive("windows", _cut), _primitive("fold", _sum)
-ad.deflinear2(_windows, lambda ct, x, **settings: [_fold.bind(ct, **settings)])
-ad.deflinear2(_fold, lambda ct, x, **settings: [_windows.bind(ct, **settings)])
+_windows = primitive("windows", _cut, _more_images)
+_fold = primitive("fold", _sum, _more_images)
+transposes(_windows, _fold)
