@@ -6,9 +6,9 @@ patches), a row a position, times what comes back through its output. So, with T
     <A^T D, T> = <D, A T>          ||A^T D||^2 = <A A^T, D D^T>
 
 and neither needs A^T D itself, which has as many numbers as the kernel, for every candidate of an attack
-(Goodfellow, "Efficient Per-Example Gradient Computations", arXiv 1510.01799, has the norm of a dense layer).
-A T multiplies all candidates with one shared matrix. It pays where positions are few beside the kernel's
-sides: in dense layers and the late layers of convolutional networks.
+(Goodfellow, "Efficient Per-Example Gradient Computations", arXiv 1510.01799, has the norm of a dense layer;
+`jleak.models.linear` the products of A). A T multiplies all candidates with one shared matrix. It pays where
+positions are few beside the kernel's sides: in dense layers and the late layers of convolutional networks.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
 from jleak import tree
-from jleak.models.conv import patches
+from jleak.models.linear import Geometry, geometry, gram, through
 from jleak.types import Batch, Loss, Model, Params
 
 Path = tuple[str, ...]
@@ -43,15 +43,29 @@ class Products(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A dense layer or convolution as it was called.
+    """A dense layer or convolution that was called once.
 
     Attributes:
-      rows: what its kernel multiplies, (positions of all images, fan-in).
+      x: what it was given.
       out: its output.
     """
 
-    rows: Float[Array, "positions width"]
+    x: Float[Array, "n ..."]
     out: Float[Array, "..."]
+
+
+class Paying(NamedTuple):
+    """A layer whose products are cheaper than its gradient.
+
+    Attributes:
+      geometry: how it reads what it is given.
+      out: shape and dtype of its output.
+      size: entries of its kernel.
+    """
+
+    geometry: Geometry
+    out: jax.ShapeDtypeStruct
+    size: int
 
 
 def products(model: Model, loss: Loss, params: Params, batch: Batch, update: Params) -> Products:
@@ -69,24 +83,25 @@ def products(model: Model, loss: Loss, params: Params, batch: Batch, update: Par
     >>> [bool(jnp.allclose(value, tree.dot(g, g))) for value in found]
     [True, True, True]
     """
-    shapes = layers_that_pay(model, params, batch.x)
+    paying = layers_that_pay(model, params, batch.x)
     weights = flatten_dict(params["params"])
-    formed = {path: leaf for path, leaf in weights.items() if path[:-1] not in shapes}
-    nudges = {path: jnp.zeros(layer.out.shape, layer.out.dtype) for path, layer in shapes.items()}
+    formed = {path: leaf for path, leaf in weights.items() if path[:-1] not in paying}
+    nudges = {path: jnp.zeros(layer.out.shape, layer.out.dtype) for path, layer in paying.items()}
 
     def objective(formed, nudges):
         variables = {**params, "params": unflatten_dict({**weights, **formed})}
-        logits, layers = tapped(model, variables, batch.x, nudges)
-        return loss(logits, batch.y), {path: layers[path].rows for path in nudges}
+        logits, layers, _ = tapped(model, variables, batch.x, nudges)
+        return loss(logits, batch.y), {path: layers[path].x for path in nudges}
 
-    (gradient, backs), rows = jax.grad(objective, (0, 1), has_aux=True)(formed, nudges)
+    (gradient, backs), inputs = jax.grad(objective, (0, 1), has_aux=True)(formed, nudges)
     observed = flatten_dict(update)
     dots = [tree.dot(gradient, {path: observed[path] for path in formed})]
     squares = [tree.dot(gradient, gradient)]
-    for path, a in rows.items():
-        d = backs[path].reshape(len(a), -1)
-        dots.append(jnp.sum(d * (a @ observed[*path, "kernel"].reshape(-1, d.shape[1]))))
-        squares.append(jnp.sum((a @ a.T) * (d @ d.T)))
+    for path, x in inputs.items():
+        layer, kernel = paying[path].geometry, observed[*path, "kernel"]
+        d = backs[path].reshape(-1, kernel.shape[-1])
+        dots.append(jnp.sum(d * through(layer, x, kernel)))
+        squares.append(jnp.sum(gram(layer, x) * (d @ d.T)))
         if (*path, "bias") in observed:
             dots.append(d.sum(0) @ observed[*path, "bias"])
             squares.append(jnp.sum(d.sum(0) ** 2))
@@ -102,66 +117,51 @@ def pays(model: Model, n: int) -> bool:
     """
     params = jax.eval_shape(model.init, jax.random.key(0))
     x = jax.ShapeDtypeStruct((n, *model.shape), jnp.float32)
-    found = layers_that_pay(model, params, x).values()
-    return sum(layer.rows.shape[1] * layer.out.shape[-1] for layer in found) >= WORTH
+    return sum(layer.size for layer in layers_that_pay(model, params, x).values()) >= WORTH
 
 
-def layers_that_pay(model: Model, params: Params, x: Float[Array, "n h w c"]) -> dict[Path, Layer]:
-    """Shapes of the layers whose Gram matrices cost less than their gradient, by path.
+def layers_that_pay(model: Model, params: Params, x: Float[Array, "n h w c"]) -> dict[Path, Paying]:
+    """The layers whose Gram matrices cost less than their gradient, by path.
 
-    With P positions and a kernel of K x O: P^2 (K + O) < P K O multiplications.
+    With P positions and a kernel of K x O: P^2 (K + O) < P K O multiplications. At stride 1 the Gram matrix
+    costs less than that says; so does the gradient by Winograd's transforms.
     """
-    layers = jax.eval_shape(lambda params, x: tapped(model, params, x, {})[1], params, x)
+    geometries = {}
 
-    def gains(layer):
-        (positions, width), out = layer.rows.shape, layer.out.shape[-1]
-        return positions * (width + out) < width * out
+    def layers(params, x):
+        _, found, how = tapped(model, params, x, {})
+        geometries.update(how)
+        return found
 
-    return {path: layer for path, layer in layers.items() if gains(layer)}
+    found, kernels, paying = jax.eval_shape(layers, params, x), flatten_dict(params["params"]), {}
+    for path, layer in found.items():
+        size, out = kernels[*path, "kernel"].size, layer.out.shape[-1]
+        positions, width = layer.out.size // out, size // out
+        if positions * (width + out) < size:
+            paying[path] = Paying(geometries[path], layer.out, size)
+    return paying
 
 
 def tapped(
     model: Model, params: Params, x: Array, nudges: dict[Path, Array]
-) -> tuple[Array, dict[Path, Layer]]:
-    """The logits with `nudges` added to the outputs of the layers that they name, and all layers by path.
+) -> tuple[Array, dict[Path, Layer], dict[Path, Geometry]]:
+    """The logits with `nudges` added to the outputs of the layers that they name; all layers; their geometry.
 
     Layers that cannot be tapped are left out: one that is called twice, convolutions with groups, dilation or
     a mask.
     """
-    layers, calls = {}, []
+    layers, how, calls = {}, {}, []
 
     def keep(call, args, kwargs, context):
         out = call(*args, **kwargs)
         module = context.module
-        if context.method_name != "__call__" or not tappable(module):
+        layer = geometry(module) if context.method_name == "__call__" else None
+        if layer is None:
             return out
         calls.append(module.path)
-        layers[module.path] = Layer(rows(module, args[0]), out)
+        layers[module.path], how[module.path] = Layer(args[0], out), layer
         return out + nudges[module.path] if module.path in nudges else out
 
     with nn.intercept_methods(keep):
         logits = model.apply(params, x)
-    return logits, {path: layer for path, layer in layers.items() if calls.count(path) == 1}
-
-
-def tappable(module: nn.Module) -> bool:
-    """Whether the module is a dense layer or a plain convolution of images."""
-    if isinstance(module, nn.Dense):
-        return True
-    if not isinstance(module, nn.Conv) or len(module.kernel_size) != 2 or module.mask is not None:
-        return False
-    plain = {module.input_dilation, module.kernel_dilation, module.feature_group_count} <= {1, None, (1, 1)}
-    return plain and module.padding not in ("CIRCULAR", "CAUSAL", "REFLECT")
-
-
-def rows(module: nn.Module, x: Array) -> Float[Array, "positions width"]:
-    """What the layer's kernel multiplies: a row an output position, one image after the other."""
-    if isinstance(module, nn.Conv):
-        padding, strides = module.padding, module.strides or 1
-        strides = (strides, strides) if isinstance(strides, int) else tuple(strides)
-        if not isinstance(padding, str):
-            sides = (padding, padding) if isinstance(padding, int) else padding
-            padding = [(side, side) if isinstance(side, int) else side for side in sides]
-        x = patches(x, tuple(module.kernel_size), strides, padding)
-        return x.reshape(x.shape[0] * x.shape[1] * x.shape[2], -1)
-    return x.reshape(-1, x.shape[-1])
+    return logits, {path: layer for path, layer in layers.items() if calls.count(path) == 1}, how
