@@ -8,10 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from jleak.report.palette import COLORS
 from jleak.report.rows import Row, Spread, values
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart by colour-blind readers."""
 
 MARKERS = "osD^vP"
 
