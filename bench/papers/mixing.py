@@ -2,8 +2,8 @@
 
     python bench/papers/mixing.py PART... [--data FOLDER] [--seeds 5]
 
-`single`, `peeling` and `table` run in double precision, clients included, the others in single precision.
-One result file a part.
+`single`, `peeling`, `table` and `spread` run in double precision, clients included, the others in single. One
+result file a part.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from mixing_data import (
 )
 from mixing_ica import ica
 from mixing_price import price
+from mixing_spread import spread
 
 from jleak.attacks.demixing import Status, recover
 from jleak.attacks.demixing.solve import Dense, corrected
@@ -188,8 +189,8 @@ def speed(given, victims=1000, n=8):
     return found
 
 
-PARTS = {part.__name__: part for part in (single, peeling, table, calibration, speed, price, ica)}
-DOUBLE = ("single", "peeling", "table")
+PARTS = {part.__name__: part for part in (single, peeling, table, spread, calibration, speed, price, ica)}
+DOUBLE = ("single", "peeling", "table", "spread")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

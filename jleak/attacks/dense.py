@@ -7,6 +7,7 @@ from jleak.attacks.closed import first_layer, scored
 from jleak.attacks.demixing.certificate import NOISE, OPEN, RESIDUAL, first, unmasked
 from jleak.check import InputError
 from jleak.labels import label_step
+from jleak.losses import cross_entropy
 from jleak.tree import norm
 from jleak.types import (
     Attack,
@@ -37,8 +38,8 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
 
     Args:
       threat: what the attacker knows.
-      labels: a label attack or its name; for a batch, `auto` is `counts`. Used where the layer is the
-        classifier, else told along.
+      labels: a label attack or its name; for a batch under cross entropy, `auto` is `counts`. Used where the
+        layer is the classifier, else told along; not asked where the threat grants the labels.
 
     Returns:
       An attack; images clipped to [0, 1]; its loss is the relative distance of the update
@@ -46,7 +47,8 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
       certificate can prove a single image (`single`), and says why a batch is no better (`several`).
 
     Raises:
-      InputError: the model has no dense layer fed by the image, or that layer has no bias.
+      InputError: the model has no dense layer fed by the image, or that layer has no bias; `auto` under a
+        loss that no label attack reads, where labels are not granted.
 
     >>> import jax
     >>> from jleak.clients import fedsgd
@@ -66,11 +68,17 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
             "dense reads the image from a dense layer fed by it, and this model declares no chain of dense "
             "layers; use attack=inverting"
         )
-    step = label_step(threat, "counts" if labels == "auto" and threat.batch > 1 else labels)
-    if step is None:
+    if labels == "joint":
         raise InputError("dense cannot optimise labels along (labels=joint); name a label attack")
+    softmax = threat.loss in (None, cross_entropy)
+    step = label_step(threat, "counts" if labels == "auto" and threat.batch > 1 and softmax else labels)
 
     def attack(key: Key, view: View) -> Reconstruction:
+        if view.labels is None and step is None:
+            raise InputError(
+                "dense has no label attack for this loss; grant the labels (known_labels), or name one "
+                "(labels=random)"
+            )
         y = step(key, view) if view.labels is None else view.labels
         x = rows(threat, view, y)
         batch = Batch(jnp.clip(x, 0.0, 1.0), y)

@@ -51,7 +51,17 @@ SHORT = {
     ),
     "03_direct_recovery_and_mixing": Short(
         parameters='DATASET = "digits"\nBATCH = 4\nSEEDS = 1',
-        prints=(": PROVEN", "noise 1e-02: median", "sigmoid_mse", "statuses:", "a blank image"),
+        prints=(
+            ": PROVEN",
+            "noise 1e-02: median",
+            "dB, masked",
+            "no class absent: common offset",
+            "dense: proven",
+            "rgap: proven",
+            "sigmoid_mse",
+            "statuses: class mean",
+            "a blank image",
+        ),
         pictures=2,
         makes=(),
     ),
