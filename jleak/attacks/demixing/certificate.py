@@ -95,10 +95,11 @@ def judge(y: Labels, seen: Evidence, eps: float, classes: int) -> Int[Array, " n
     repeated = counts[y] > 1
     rules = [
         (~seen.readable, Status.UNREADABLE),
-        ((exact | noisy) & repeated, Status.AMBIGUOUS),
+        (exact & repeated, Status.AMBIGUOUS),
         (exact, Status.PROVEN),
+        (~seen.entire, Status.MASKED),  # what is missing counts as noise, but is none
+        (noisy & repeated, Status.AMBIGUOUS),
         (noisy, Status.NOISY),
-        (~seen.entire, Status.MASKED),
         (~seen.offset, Status.COMMON_OFFSET),
         (repeated, Status.CLASS_MEAN),
         (~seen.full, Status.RANK_DEFICIENT),
