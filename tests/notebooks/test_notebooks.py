@@ -50,7 +50,7 @@ SHORT = {
         makes=("labels-batch/report.html", "labels-training/report.html"),
     ),
     "03_direct_recovery_and_mixing": Short(
-        parameters='DATASET = "digits"\nBATCH = 4\nSEEDS = 1',
+        parameters='DATASET = "digits"\nBATCH = 4\nSEEDS = 1\nLOSSES = ("cross_entropy", "sigmoid_mse")',
         prints=(
             ": PROVEN",
             "noise 1e-02: median",
