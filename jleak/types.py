@@ -62,14 +62,14 @@ class Status(IntEnum):
         how far.
       APPROXIMATE: it does not explain the gradient; read the residual.
       CLASS_MEAN: the batch holds its label more than once, and the mean of its class is what was found.
-      COMMON_OFFSET: no class is absent, or there are as many images as classes or more: right up to an
-        offset that all vectors share, and that no gradient of this layer tells.
+      COMMON_OFFSET: under softmax no class is absent, or there are as many images as classes or more: right
+        up to an offset that all vectors share, and that no gradient of this layer tells.
       RANK_DEFICIENT: the layer's gradient does not determine all images (too narrow, or dead units).
       AMBIGUOUS: it explains the gradient as PROVEN or NOISY ones do, but the batch holds its label more than
         once. Turning the images of one class among each other (keeping their sum and second moments) changes
         the gradient little under softmax, not at all under a loss with linear residuals (`mse`), so other
         images may explain it as well. True or not, nothing here tells.
-      MASKED: entries of the classifier's gradient were removed (pruning, say): they are zero though
+      MASKED: entries of the gradient that is read first were removed (pruning, say): they are zero though
         neither their row nor their column is.
       UNREADABLE: the update is all zeros or not finite in a layer that is needed; the vector is NaN.
     """

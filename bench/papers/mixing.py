@@ -2,8 +2,8 @@
 
     python bench/papers/mixing.py PART... [--data FOLDER] [--seeds 5]
 
-`single`, `peeling` and `table` run in double precision, clients included, the others in single precision.
-One result file a part.
+`single`, `peeling`, `table` and `spread` run in double precision, clients included, the others in single. One
+result file a part.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from mixing_data import (
 )
 from mixing_ica import ica
 from mixing_price import price
+from mixing_spread import spread
 
 from jleak.attacks.demixing import Status, recover
 from jleak.attacks.demixing.solve import Dense, corrected
@@ -164,7 +165,7 @@ def speed(given, victims=1000, n=8):
     batches = jax.tree.map(lambda *u: jnp.stack(u).astype(jnp.result_type(u[0])), *batches)
     updates = jax.jit(lambda b: jax.lax.map(lambda one: client(key, params, one), b, batch_size=50))(batches)
     found = {}
-    for labels, rounds, steps in (("counts", 0, 12), ("counts", 1, 12), ("demix", 0, 12), ("auto", 1, 12)):
+    for labels, rounds, steps in (("auto", 1, 12), ("counts", 0, 12), ("counts", 1, 12)):
         attack = recover(
             Threat(client=client, model=model, batch=n), labels=labels, starts=1, rounds=rounds, steps=steps
         )
@@ -174,7 +175,7 @@ def speed(given, victims=1000, n=8):
 
         program = jax.jit(all_of).lower(updates).compile()
         seconds = []
-        for _ in range(2):
+        for _ in range(3):
             clock = time.perf_counter()
             recs = jax.block_until_ready(program(updates))
             seconds.append(time.perf_counter() - clock)
@@ -188,8 +189,8 @@ def speed(given, victims=1000, n=8):
     return found
 
 
-PARTS = {part.__name__: part for part in (single, peeling, table, calibration, speed, price, ica)}
-DOUBLE = ("single", "peeling", "table")
+PARTS = {part.__name__: part for part in (single, peeling, table, spread, calibration, speed, price, ica)}
+DOUBLE = ("single", "peeling", "table", "spread")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

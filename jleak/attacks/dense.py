@@ -1,15 +1,17 @@
 """The images straight from the gradient of the first dense layer: rows over bias entries."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from jleak.attacks.closed import reconstruction
-from jleak.attacks.demixing.certificate import RESIDUAL
+from jleak.attacks.closed import first_layer, scored
+from jleak.attacks.demixing.certificate import NOISE, OPEN, RESIDUAL, first, unmasked
 from jleak.check import InputError
 from jleak.labels import label_step
+from jleak.losses import cross_entropy
 from jleak.tree import norm
 from jleak.types import (
     Attack,
+    Batch,
     Certificate,
     Key,
     LabelAttack,
@@ -36,16 +38,17 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
 
     Args:
       threat: what the attacker knows.
-      labels: a label attack or its name; for a batch, `auto` is `counts`. Used where the layer is the
-        classifier, else told along.
+      labels: a label attack or its name; for a batch under cross entropy, `auto` is `counts`. Used where the
+        layer is the classifier, else told along; not asked where the threat grants the labels.
 
     Returns:
       An attack; images clipped to [0, 1]; its loss is the relative distance of the update
       at these images from the one seen. A layer of fewer outputs than images repeats its rows. Its
-      certificate (`certificate`) can prove a single image.
+      certificate can prove a single image (`single`), and says why a batch is no better (`several`).
 
     Raises:
-      InputError: the model has no dense layer fed by the image, or that layer has no bias.
+      InputError: the model has no dense layer fed by the image, or that layer has no bias; `auto` under a
+        loss that no label attack reads, where labels are not granted.
 
     >>> import jax
     >>> from jleak.clients import fedsgd
@@ -65,42 +68,71 @@ def dense(threat: Threat, *, labels: str | LabelAttack = "auto") -> Attack:
             "dense reads the image from a dense layer fed by it, and this model declares no chain of dense "
             "layers; use attack=inverting"
         )
-    step = label_step(threat, "counts" if labels == "auto" and threat.batch > 1 else labels)
-    if step is None:
+    if labels == "joint":
         raise InputError("dense cannot optimise labels along (labels=joint); name a label attack")
+    softmax = threat.loss in (None, cross_entropy)
+    step = label_step(threat, "counts" if labels == "auto" and threat.batch > 1 and softmax else labels)
 
     def attack(key: Key, view: View) -> Reconstruction:
+        if view.labels is None and step is None:
+            raise InputError(
+                "dense has no label attack for this loss; grant the labels (known_labels), or name one "
+                "(labels=random)"
+            )
         y = step(key, view) if view.labels is None else view.labels
         x = rows(threat, view, y)
-        rec = reconstruction(threat, key, view, jnp.clip(x, 0.0, 1.0), y)
-        return rec._replace(certificate=certificate(threat, view, x, rec.loss))
+        batch = Batch(jnp.clip(x, 0.0, 1.0), y)
+        again = threat.client(key, view.params, batch)
+        rec = scored(threat, view, batch, again)
+        if threat.batch == 1:
+            return rec._replace(certificate=single(threat, view, rec, first_layer(threat, again)))
+        return rec._replace(certificate=several(threat, view, rec))
 
     return attack
 
 
-def certificate(threat: Threat, view: View, x: Float[Array, "n h w c"], gap: Array) -> Certificate:
-    """Of one image: whether all rows of dW are multiples of it, ||dW - db x^T|| / ||dW||.
+def single(threat: Threat, view: View, rec: Reconstruction, again: Params) -> Certificate:
+    """Of one image: the layer's gradient is of rank one, dW = x db^T, and points as the client's at x does.
 
-    That is so for the true image under any loss and whatever lies above, and at rounding for no other one.
-    Of a batch the rows are mixtures, which prove nothing: their residual is the attack's own loss, `gap`.
+    No other image's does. Both to rounding, and it is proven, whatever the factor on the update; the second
+    as far as what noise leaves beside rank one, and it is right up to that.
+
+    Args:
+      threat, view: as ever.
+      rec: the image.
+      again: the layer's gradient at this image, by the client that the attacker believes in.
     """
-    layer = layer_of(threat, view)
-    eps = float(jnp.finfo(layer["kernel"].dtype).eps)
-    size = norm(layer["kernel"])
-    if threat.batch == 1:
-        gap = norm(layer["kernel"] - x.reshape(-1, 1) * layer["bias"]) / size
-    proven = (gap <= RESIDUAL * eps) & (threat.batch == 1) & (threat.local_steps == 1)
-    status = jnp.where(proven, Status.PROVEN, Status.APPROXIMATE)
-    status = jnp.where((size > 0) & jnp.isfinite(size), status, Status.UNREADABLE)
-    return Certificate(jnp.full(threat.batch, status, jnp.int32), gap, jnp.zeros(threat.batch))
+    seen = first_layer(threat, view.update)
+    dw, db, eps = seen["kernel"], seen["bias"], float(jnp.finfo(seen["kernel"].dtype).eps)
+    off = norm(dw - jnp.outer(rec.x, db)) / norm(dw)
+    turned = norm(dw / norm(dw) - again["kernel"] / norm(again["kernel"]))
+    error = off * norm(dw) / jnp.sqrt(1.0 * dw.size) / jnp.abs(db).max()
+    rules = [
+        (~readable(seen), Status.UNREADABLE),
+        (jnp.maximum(off, turned) <= RESIDUAL * eps, Status.PROVEN),
+        (~unmasked(dw.T), Status.MASKED),
+        ((turned <= NOISE * off) & (error < OPEN), Status.NOISY),
+    ]
+    return Certificate(first(rules, 1), jnp.maximum(off, turned), jnp.zeros(1))
 
 
-def layer_of(threat: Threat, view: View) -> Params:
-    """The update of the first dense layer."""
-    layer = view.update
-    for name in threat.model.chain[0]:
-        layer = layer[name]
-    return layer
+def several(threat: Threat, view: View, rec: Reconstruction) -> Certificate:
+    """Of a batch: the rows are mixtures, which prove nothing; why they can be no better."""
+    seen = first_layer(threat, view.update)
+    head = len(threat.model.chain) == 1
+    repeated = (rec.y[:, None] == rec.y).sum(1) > 1
+    rules = [
+        (~readable(seen), Status.UNREADABLE),
+        (~unmasked(seen["kernel"].T), Status.MASKED),
+        (repeated & head, Status.CLASS_MEAN),
+        (len(seen["bias"]) < threat.batch, Status.RANK_DEFICIENT),
+    ]
+    return Certificate(first(rules, threat.batch), rec.loss, jnp.zeros(threat.batch))
+
+
+def readable(layer: Params) -> Bool[Array, ""]:
+    """Whether there is a finite gradient other than zero."""
+    return (norm(layer["kernel"]) > 0) & (norm(layer["bias"]) > 0) & jnp.isfinite(norm(layer))
 
 
 def rows(threat: Threat, view: View, y: Labels) -> Float[Array, "n h w c"]:
@@ -109,7 +141,7 @@ def rows(threat: Threat, view: View, y: Labels) -> Float[Array, "n h w c"]:
     Raises:
       InputError: the layer has no bias.
     """
-    layer, path = layer_of(threat, view), threat.model.chain[0]
+    layer, path = first_layer(threat, view.update), threat.model.chain[0]
     if "bias" not in layer:
         raise InputError(
             f"dense divides by the bias gradient, and layer {'/'.join(path)!r} has no bias; use "

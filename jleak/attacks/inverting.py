@@ -2,8 +2,8 @@
 
 from jleak import distances, penalties
 from jleak.attacks.matching import matching
-from jleak.attacks.priors import feature_match
-from jleak.check import number, whole
+from jleak.attacks.priors import demixed, feature_match, held
+from jleak.check import number, one_of, whole
 from jleak.labels import label_step
 from jleak.search import Search, optimizer, schedule
 from jleak.spaces import pixels
@@ -59,7 +59,7 @@ def inverting(
         threat,
         space=pixels(threat.shape, mean=0.5, std=0.25, box=True, start=start),
         distance=distances.weighted(distance, weights=weights, order=order),
-        penalty=lambda x, y, view: tv * penalties.total_variation(x),
+        penalty=lambda x, y, view, known: tv * penalties.total_variation(x),
         optimizer=optimizer(
             optim, schedule(decay, lr, steps, warmup=warmup), sign="hard" if signed else "none"
         ),
@@ -75,6 +75,7 @@ def inverting_tuned(
     lr: float = 0.1,
     tv: float = 0.1,
     features: float = 0.1,
+    targets: str = "ratio",
     warmup: int = 50,
     optim: str = "adam",
     labels: str | LabelAttack = "auto",
@@ -96,26 +97,32 @@ def inverting_tuned(
       steps, lr, optim, labels: as `inverting`.
       tv: weight of the total variation.
       features: weight of the feature term.
+      targets: what features are held to: `ratio` (theirs), or `demixing` (ours): for distinct labels the
+        features themselves (`jleak.attacks.priors.demixed`); it needs labels, granted or of a label attack.
       warmup: steps in which the learning rate rises.
 
     Raises:
-      InputError: steps < 1, lr not above 0, a weight below 0, a model without features.
+      InputError: steps < 1, lr not above 0, a weight below 0, an unknown name, a model without features.
     """
     whole("steps", steps)
     number("lr", lr, above=0)
     number("tv", tv, least=0)
     number("features", features, least=0)
+    one_of("targets", targets, ("ratio", "demixing"))
     match = feature_match(threat.model)
 
-    def penalty(x, y, view):
+    def penalty(x, y, view, known):
         rough = penalties.total_variation_powered(x, inner=2.0, outer=0.5, double_opponents=True)
-        return tv * rough + features * match(view.params, x, y, view.update)
+        if known is None:
+            return tv * rough + features * match(view.params, x, y, view.update)
+        return tv * rough + features * held(threat.model, view.params, x, *known)
 
     return matching(
         threat,
         space=pixels(threat.shape, mean=0.5, std=0.25, box=True, start="patterned"),
         distance=distances.cosine,
         penalty=penalty,
+        known=demixed(threat) if targets == "demixing" else None,
         optimizer=optimizer(optim, schedule("cosine", lr, steps, warmup=warmup), sign="soft", steps=steps),
         steps=steps,
         labels=label_step(threat, labels),

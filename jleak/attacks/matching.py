@@ -9,18 +9,23 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 
 from jleak import distances
+from jleak.check import InputError
 from jleak.clients import FedSGD
 from jleak.labels.step import LabelStep
 from jleak.models.taps import Products, pays, products
 from jleak.search import Search, descend
 from jleak.spaces import Space
-from jleak.tree import safe_sqrt
+from jleak.tree import safe_sqrt, stream
 from jleak.types import Batch, Distance, Key, Labels, Params, SoftLabels, Threat, View
 
-Prior = Callable[[jax.Array, Labels | SoftLabels, View], jax.Array]
-"""`(x, y, view) -> scalar`: what the attacker believes of images and labels, given all that it holds."""
+Prior = Callable[[jax.Array, Labels | SoftLabels, View, PyTree], jax.Array]
+"""`(x, y, view, known) -> scalar`: what the attacker believes of images and labels, given all that it holds.
+
+`known` is what it has worked out of the view before the search; None where nothing.
+"""
 
 
 def cosine_of(found: Products) -> jax.Array:
@@ -43,15 +48,17 @@ def matching(
     distance: Distance,
     optimizer: optax.GradientTransformation,
     steps: int,
-    penalty: Prior = lambda x, y, view: jnp.zeros(()),
+    penalty: Prior = lambda x, y, view, known: jnp.zeros(()),
+    known: Callable[[Key, View, Labels], PyTree] | None = None,
     labels: LabelStep | None = None,
 ) -> Search:
     """Finds images whose update, through the client that the attacker believes in, matches the observed one.
 
-    min over x (and y) of  distance(client(params, (x, y)), view.update) + penalty(x, y, view).
+    min over x (and y) of  distance(client(params, (x, y)), view.update) + penalty(x, y, view, known).
 
     Labels come from the view where the threat grants them, else from `labels`, else (`labels=None`) soft
-    labels are optimised along with the images (Zhu et al., NeurIPS 2019).
+    labels are optimised along with the images (Zhu et al., NeurIPS 2019). `known(key, view, y)` is worked out
+    once, before the search.
 
     >>> from jleak.clients import fedsgd
     >>> from jleak.distances import l2
@@ -72,11 +79,15 @@ def matching(
     def start(key, view):
         k_x, k_y = jax.random.split(key)
         x = space.init(k_x)
-        if view.labels is not None:
-            return {"x": x}, {"y": view.labels}
-        if labels is not None:
-            return {"x": x}, {"y": labels(k_y, view)}
-        return {"x": x, "y": jax.random.normal(k_y, (threat.batch, threat.classes))}, {}
+        if view.labels is None and labels is None:
+            if known is not None:
+                raise InputError(
+                    "labels that are optimised along tell of no image what the update says of it; grant them "
+                    "(known_labels), or name a label attack (labels=demix)"
+                )
+            return {"x": x, "y": jax.random.normal(k_y, (threat.batch, threat.classes))}, {}
+        y = labels(k_y, view) if view.labels is None else view.labels
+        return {"x": x}, {"y": y, "known": known and known(stream(key, "known"), view, y)}
 
     def decode(point, fixed):
         y = fixed["y"] if "y" in fixed else jax.nn.softmax(point["y"])
@@ -86,7 +97,7 @@ def matching(
 
     def objective(key, point, fixed, view):
         x, y = decode(point, fixed)
-        return apart(key, view.params, Batch(x, y), view.update) + penalty(x, y, view)
+        return apart(key, view.params, Batch(x, y), view.update) + penalty(x, y, view, fixed.get("known"))
 
     def project(point):
         return {**point, "x": space.project(point["x"])}

@@ -6,11 +6,12 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from jleak.attacks.demixing import features
 from jleak.check import InputError
 from jleak.labels.head import head
-from jleak.types import Labels, Model, Params, SoftLabels
+from jleak.types import Key, Labels, Model, Params, SoftLabels, Status, Threat, View
 
 
 def feature_match(
@@ -53,16 +54,51 @@ def feature_match(
         )
 
     def penalty(params, x, y, update):
-        kernel, bias = head(model, update)
-        if bias is None:
-            raise InputError(
-                f"feature_match divides by the gradient of the bias of {'/'.join(model.head)!r}, which has "
-                "none; use a model whose classifier has one, or drop the penalty"
-            )
         label = jnp.argmax(y, -1) if jnp.ndim(y) == 2 else y
-        weight, share = kernel[label], bias[label][:, None]
-        told = share != 0
-        wanted = weight / jnp.where(told, share, 1.0)
-        return jnp.mean(jnp.where(told, jnp.square(model.features(params, x) - wanted), 0.0))
+        wanted, told = ratios(model, update, label)
+        return held(model, params, x, wanted, told)
 
     return penalty
+
+
+def held(
+    model: Model, params: Params, x: Float[Array, "n h w c"], wanted: Float[Array, "n width"], told: Array
+) -> Float[Array, ""]:
+    """Mean square distance of the images' features from those wanted, where these are told."""
+    return jnp.mean(jnp.where(told[:, None], jnp.square(model.features(params, x) - wanted), 0.0))
+
+
+def ratios(model: Model, update: Params, y: Labels) -> tuple[Float[Array, "n width"], Bool[Array, " n"]]:
+    """dW_y / db_y of every label, and whether there is such a quotient.
+
+    Raises:
+      InputError: the classifier has no bias.
+    """
+    kernel, bias = head(model, update)
+    if bias is None:
+        raise InputError(
+            f"feature_match divides by the gradient of the bias of {'/'.join(model.head)!r}, which has "
+            "none; use a model whose classifier has one, or drop the penalty"
+        )
+    share = bias[y]
+    return kernel[y] / jnp.where(share != 0, share, 1.0)[:, None], share != 0
+
+
+def demixed(threat: Threat) -> Callable[[Key, View, Labels], tuple[Array, Array]]:
+    """`(key, view, y) -> (features, told)`: as de-mixing recovers them, else the ratios of `feature_match`.
+
+    Recovered features stand where their certificate proves them, or up to noise (`jleak.types.Status`): of
+    distinct labels and a client without a defense that is all of them, exactly, where ratios are mixtures.
+
+    Raises:
+      InputError: as `jleak.attacks.demixing.features` and `feature_match`.
+    """
+    recovered = features(threat)
+
+    def targets(key: Key, view: View, y: Labels) -> tuple[Array, Array]:
+        found = recovered(key, view._replace(labels=y))
+        sure = (found.status == Status.PROVEN) | (found.status == Status.NOISY)
+        wanted, told = ratios(threat.model, view.update, y)
+        return jnp.where(sure[:, None], found.x, wanted), sure | told
+
+    return targets

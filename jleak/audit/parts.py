@@ -11,7 +11,7 @@ from jleak.audit.case import Case
 from jleak.audit.settings import Setting
 from jleak.check import InputError
 from jleak.defenses.kind import unimitated
-from jleak.types import Attack, Client, Defense, Model, Params, Threat, View
+from jleak.types import Attack, Client, Defense, Loss, Model, Params, Threat, View
 
 Floats = dict[str, dict[str, Any]]
 """The settings of a case that may be traced: {"attack": ..., "client": ..., "defense": {...}}."""
@@ -105,11 +105,19 @@ def alike(one: Any, other: Any) -> bool:
     return one == other or [one] == other or one == [other]
 
 
+def loss_of(case: Setting) -> Loss:
+    """The client's loss.
+
+    >>> loss_of(Case(attack="dlg", loss_fn="bce")).__name__
+    'bce'
+    """
+    return catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)
+
+
 def client_of(case: Setting, model: Model, floats: Floats) -> Client:
     """The case's client without its defense."""
     factory = catalog.find("client", case.client, catalog.CLIENTS)
-    loss = catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)
-    return factory(model, loss, **split(case.client_args)[0], **floats["client"])
+    return factory(model, loss_of(case), **split(case.client_args)[0], **floats["client"])
 
 
 def defense_of(case: Setting, floats: Floats) -> Defense:
@@ -160,6 +168,6 @@ def attack_of(case: Case, model: Model, view: View, floats: Floats) -> Attack:
     """The case's attack, as it follows from the view and from what the attacker knows."""
     client = belief_of(case, view, floats)(client_of(case, model, floats))
     factory = catalog.find("attack", case.attack, catalog.ATTACKS)
-    loss = catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)  # it imitates the client, so it knows it
-    threat = replace(threat_of(case, client, model, case.batch, floats), loss=loss)
+    threat = threat_of(case, client, model, case.batch, floats)
+    threat = replace(threat, loss=loss_of(case))  # it imitates the client, so it knows it
     return factory(threat, **split(case.attack_args)[0], **floats["attack"])

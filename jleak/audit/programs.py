@@ -18,11 +18,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
-from jleak import catalog
 from jleak.audit import lanes
 from jleak.audit.case import Case
 from jleak.audit.lanes import Layout
-from jleak.audit.parts import Floats, attack_of, client_of, defense_of, imitates, known_floats
+from jleak.audit.parts import Floats, attack_of, client_of, defense_of, imitates, known_floats, loss_of
 from jleak.leakage import mixing
 from jleak.metrics import METRICS, best_constant, label_success, pair, psnr, snr
 from jleak.search import Search, advance, begin, best, conditioned
@@ -145,7 +144,7 @@ def share(case: Case, model: Model) -> Callable:
 
     def program(params, k_client, batches, floats):
         plain = client_of(case, model, floats)
-        loss = catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)
+        loss = loss_of(case)
         defended = defense_of(case, floats)(plain)
 
         def mixed(params, batch):

@@ -14,10 +14,8 @@ from matplotlib.figure import Figure  # not pyplot, which would change how a not
 from jleak.audit import store
 from jleak.defenses import KNOWS
 from jleak.report import mixing, tiles
+from jleak.report.palette import COLORS
 from jleak.report.rows import RECOVERED, Row, by_model, values
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart by colour-blind readers."""
 
 TOP = 60.0
 """Decibels above which an overview does not tell apart."""

@@ -8,10 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from jleak.report.palette import COLORS
 from jleak.report.rows import Row, Spread, values
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart by colour-blind readers."""
 
 MARKERS = "osD^vP"
 
@@ -75,10 +73,12 @@ def picture(found: Sequence[Line]) -> Figure:
     figure = Figure(figsize=(2.2 + 3.6 * len(attacks), 4.4), layout="constrained")
     axes = figure.subplots(1, len(attacks), sharey=True, squeeze=False)[0]
     for axis, attack in zip(axes, attacks, strict=True):
+        labelled: list[tuple[str, float, float]] = []
         for line in (one for one in found if one.row.attack == attack):
             color = COLORS[losses.index(line.row.setting["loss_fn"]) % len(COLORS)]
             marker = MARKERS[draws.index(line.row.setting["draw"]) % len(MARKERS)]
-            points(axis, line, color, marker)
+            place = points(axis, line, color, marker)
+            label(axis, f"B={line.row.setting['batch']}", place, labelled)
         axis.set(xscale="log", yscale="log", title=attack, xlabel="mixing coefficient mu")
         axis.set_ylim(LEAST / 2, 1.0)
         axis.xaxis.set_minor_formatter(NullFormatter())
@@ -93,14 +93,15 @@ def picture(found: Sequence[Line]) -> Figure:
 
 def reach(found: Sequence[Line]) -> tuple[float, float]:
     """Whole powers of ten around all mixing coefficients."""
-    every = np.maximum([v for one in found for r in one.row.records for v in r["mixing"]["mu"] if v], APART)
+    every = [v for one in found for r in one.row.records for v in r["mixing"]["mu"] if v is not None]
+    every = np.maximum(every, APART)
     if not every.size:
         return APART, 10.0
     return 10 ** np.floor(np.log10(every.min())), 10 ** np.ceil(np.log10(1.01 * every.max()))
 
 
-def points(axis, line: Line, color: str, marker: str) -> None:
-    """A victim a small mark; the median a large one, filled where all its images are proven."""
+def points(axis, line: Line, color: str, marker: str) -> tuple[float, float]:
+    """A victim a small mark; the median a large one, filled where all is proven; where that lies."""
     row = line.row
     x = np.maximum([v for r in row.records for v in numbers(r["mixing"]["mu"])], APART)
     y = np.clip(np.sqrt(values(row.records, "mse")), LEAST, None)
@@ -111,8 +112,16 @@ def points(axis, line: Line, color: str, marker: str) -> None:
         *([v] for v in middle), s=64, marker=marker, linewidths=1.4,
         facecolors=color if whole else "none", edgecolors=color,
     )  # fmt: skip
-    text = f"B={row.setting['batch']}"
-    axis.annotate(text, middle, xytext=(6, 4), textcoords="offset points", fontsize=7, color=color)
+    return middle
+
+
+def label(axis, text: str, place: tuple[float, float], labelled: list[tuple[str, float, float]]) -> None:
+    """A mark's label, if the same one does not stand there already; `labelled` takes it down."""
+    here = (text, *np.log10(place))
+    near = [one for one in labelled if one[0] == text and np.hypot(one[1] - here[1], one[2] - here[2]) < 0.3]
+    if not near and np.isfinite(here[1:]).all():
+        axis.annotate(text, place, xytext=(6, 4), textcoords="offset points", fontsize=7, color="#444444")
+        labelled.append(here)
 
 
 def numbers(found: Sequence[float | None]) -> list[float]:

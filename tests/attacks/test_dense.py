@@ -9,7 +9,7 @@ from jleak.attacks import dense
 from jleak.check import InputError
 from jleak.clients import fedsgd
 from jleak.defenses import clip
-from jleak.losses import bce, cross_entropy
+from jleak.losses import bce, cross_entropy, mse
 from jleak.models import lenet, mlp
 from jleak.types import Batch, Model, Threat, View
 
@@ -39,7 +39,11 @@ def attacked(model, n=1, loss=cross_entropy, defense=lambda client: client, gran
     client = defense(fedsgd(model, loss))
     update = client(jax.random.key(2), params, batch)
     view = View(params, update, batch.y if granted else None)
-    return dense(Threat(client=client, model=model, batch=n))(jax.random.key(3), view), batch, update
+    return (
+        dense(Threat(client=client, model=model, batch=n, loss=loss))(jax.random.key(3), view),
+        batch,
+        update,
+    )
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, bce])
@@ -72,6 +76,14 @@ def test_more_images_than_rows_repeat_them():
     rec, _, _ = attacked(perceptron(), n=15, granted=True)
     assert rec.x.shape == (15, *SHAPE)
     assert np.isfinite(rec.x).all()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_granted_labels_are_enough_under_a_loss_that_no_label_attack_reads(n):
+    rec, batch, _ = attacked(perceptron(), n=n, loss=mse, granted=True)
+    np.testing.assert_array_equal(rec.y, batch.y)
+    with pytest.raises(InputError, match=r"grant the labels \(known_labels\), or name one"):
+        attacked(perceptron(), n=n, loss=mse)
 
 
 def test_a_layer_without_bias_and_a_model_without_chain_are_refused():

@@ -7,14 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jleak.attacks.priors import feature_match
+from jleak.attacks import inverting_tuned
+from jleak.attacks.priors import demixed, feature_match, held, ratios
 from jleak.check import InputError
 from jleak.clients import fedsgd
+from jleak.defenses import clip, prune
 from jleak.losses import cross_entropy
 from jleak.models import mlp
-from jleak.types import Batch
+from jleak.types import Batch, Threat, View
 
 MODEL = mlp((4, 4, 1), 5, hidden=12)
+STARTS = jax.random.key(7)
 
 
 @functools.cache
@@ -41,6 +44,55 @@ def test_knows_the_image_of_a_batch_of_one_at_any_scale_of_the_update():
     smaller = jax.tree.map(lambda leaf: 1e-3 * leaf, update)
     assert penalty(params, batch.x, batch.y, smaller) < 1e-9
     assert penalty(params, 1 - batch.x, batch.y, smaller) > 1e-3
+
+
+def targets(labels, defense=lambda client: client):
+    params, batch, _ = leak(labels)
+    client = fedsgd(MODEL, cross_entropy)
+    view = View(params, defense(client)(jax.random.key(2), params, batch))
+    threat = Threat(client=client, model=MODEL, batch=len(labels))
+    return (
+        jax.jit(demixed(threat))(jax.random.key(3), view, batch.y),
+        MODEL.features(params, batch.x),
+        view,
+        batch,
+    )
+
+
+def test_demixed_features_are_the_images_own_where_ratios_are_mixtures():
+    (wanted, told), truth, view, batch = targets((3, 0, 2))
+    np.testing.assert_allclose(wanted, truth, atol=1e-4)
+    assert told.all() and held(MODEL, view.params, batch.x, wanted, told) < 1e-9
+    assert feature_match(MODEL)(view.params, batch.x, batch.y, view.update) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("labels", "defense", "unsure"),
+    [((3, 0, 3), clip(bound=1e9), [0, 2]), ((3, 0, 2), prune(fraction=0.5), [0, 1, 2])],
+)
+def test_what_is_not_proven_stays_a_ratio(labels, defense, unsure):
+    (wanted, _), _, view, batch = targets(labels, defense)
+    ratio, _ = ratios(MODEL, view.update, batch.y)
+    np.testing.assert_allclose(wanted[np.array(unsure)], ratio[np.array(unsure)], rtol=1e-5)
+
+
+def test_demixed_targets_need_labels_and_lead_the_tuned_attack(digits):
+    batch = Batch(jnp.asarray(digits.x[:4]), jnp.asarray(digits.labels[:4]))
+    model = mlp((8, 8, 1), 10, hidden=32)
+    params, client = model.init(jax.random.key(0)), fedsgd(model, cross_entropy)
+    view = View(params, client(jax.random.key(1), params, batch), batch.y)
+    threat = Threat(client=client, model=model, batch=4)
+
+    def apart(by):
+        """Of the features that the attack ends with, its weight on the update's distance aside."""
+        found = jax.jit(inverting_tuned(threat, steps=60, tv=0.0, features=100.0, targets=by))(STARTS, view)
+        return float(jnp.mean((model.features(params, found.x) - model.features(params, batch.x)) ** 2))
+
+    assert apart("demixing") < 0.5 * apart("ratio")
+    with pytest.raises(InputError, match="grant them .known_labels., or name a label attack"):
+        inverting_tuned(threat, targets="demixing").init(STARTS, view._replace(labels=None))
+    with pytest.raises(InputError, match="unknown targets 'demix'"):
+        inverting_tuned(threat, targets="demix")
 
 
 def test_soft_labels_count_as_their_likeliest_class():

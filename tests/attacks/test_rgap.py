@@ -10,11 +10,11 @@ import pytest
 from jleak.attacks.rgap import layer, ranks, rgap
 from jleak.check import InputError
 from jleak.clients import fedsgd
-from jleak.defenses import clip, gaussian
+from jleak.defenses import clip, gaussian, prune
 from jleak.losses import bce, cross_entropy, mse
 from jleak.models import convnet, lenet, mlp, resnet20
 from jleak.models.conv import im2col
-from jleak.types import Batch, Model, Stage, Threat, View
+from jleak.types import Batch, Model, Stage, Status, Threat, View
 
 SHAPE, CLASSES = (8, 8, 1), 10
 ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "leaky_relu": jax.nn.leaky_relu, "softplus": jax.nn.softplus}
@@ -81,6 +81,10 @@ def psnr(x, truth):
     )
 
 
+def names(recs):
+    return {Status(int(one)).name for one in np.ravel(recs.certificate.status)}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_one_image_is_exact_and_certified(name):
     recs, x, y, _ = attacked(name)
@@ -88,6 +92,8 @@ def test_one_image_is_exact_and_certified(name):
     np.testing.assert_array_equal(recs.y, y)
     assert recs.loss.max() < 1e-5
     np.testing.assert_array_equal(recs.evaluations, 1)
+    assert names(recs) == {"PROVEN"}
+    np.testing.assert_array_equal(recs.certificate.residual, recs.loss)
 
 
 def test_a_head_with_bias_tells_its_residual_whatever_the_loss():
@@ -101,6 +107,7 @@ def test_with_biases_no_factor_on_the_update_matters():
     recs, x, _, _ = attacked("biased", defense=clip(bound=0.01))
     assert psnr(recs.x, x).min() > 80
     assert recs.loss.min() > 1
+    assert names(recs) == {"APPROXIMATE"}
 
 
 def test_noise_is_amplified_and_shows_in_the_loss():
@@ -109,6 +116,12 @@ def test_noise_is_amplified_and_shows_in_the_loss():
     assert quality[0] > quality[1] + 30 > 60
     losses = [float(recs.loss.max()) for recs, *_ in found.values()]
     assert 1e-7 < losses[0] < 0.1 * losses[1] < 1
+    assert names(found[1e-4][0]) == {"NOISY"}
+
+
+def test_a_pruned_update_is_told():
+    recs, x, _, _ = attacked("lenet", defense=prune(fraction=0.9))
+    assert names(recs) == {"MASKED"} and psnr(recs.x, x).max() < 40
 
 
 def test_an_update_that_is_not_finite_gives_no_image():
@@ -117,6 +130,7 @@ def test_an_update_that_is_not_finite_gives_no_image():
     updates = jax.tree.map(lambda u: jnp.stack([u, jnp.nan * u]), params["params"])
     recs = attack("lenet", cross_entropy)(jax.random.key(0), View(params, updates))
     assert np.isfinite(recs.x[0]).all() and np.isnan(recs.x[1]).all() and np.isnan(recs.loss[1])
+    assert int(recs.certificate.status[1, 0]) == Status.UNREADABLE
 
 
 def systems(model, params, x, y):
@@ -189,6 +203,7 @@ def test_what_is_not_determined_stays_near_grey_and_is_not_certified():
     rec = jax.jit(rgap(Threat(client=client, model=model)))(jax.random.key(3), view)
     error = np.sqrt(np.mean((rec.x - batch.x) ** 2))
     assert 0.01 < error < np.sqrt(np.mean((0.5 - batch.x) ** 2))
+    assert names(rec) == {"RANK_DEFICIENT"}
 
 
 @pytest.mark.parametrize("model", [MODELS["lenet"], lenet((12, 9, 3), 4, activation_fn="relu")])

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.metadata
+import itertools
 import json
 import re
 import subprocess
@@ -194,3 +195,29 @@ def test_data_and_parts_of_the_users_own(process, small, tmp_path):
     with np.load(tmp_path / "run" / "images" / f"{record['case_id']}.npz") as arrays:
         shown = np.round(arrays["truth"].astype(float) * 255).astype(np.uint8).reshape(4, 6, 5, 3)
     assert all((x == image).all(axis=(1, 2, 3)).any() for image in shown)
+
+
+def test_a_grid_of_losses_batches_and_draws_is_one_call(command, tmp_path):
+    run = tmp_path / "run"
+    flags = [
+        "--model",
+        "mlp:hidden=16",
+        "--attack",
+        "dense",
+        "--defense",
+        "none",
+        "--victims",
+        "2",
+        "--known-labels",
+    ]
+    axes = {"loss_fn": ["cross_entropy", "bce"], "batch": [2, 3], "draw": ["distinct", "one_class"]}
+    for name, values in axes.items():
+        flags += [word for value in values for word in (f"--{name.replace('_', '-')}", value)]
+    done = command("audit", *flags, "--seed", "0", "--restarts", "1", "--out", run)
+    assert done.code == 0, done.err
+    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    seen = {tuple(record[name] for name in axes) for record in records}
+    assert len(records) == 8 and seen == set(itertools.product(*axes.values()))
+    assert "What mixing buys" in done.out and (run / "figures" / "mixing.png").exists()
+    mu = {(r["loss_fn"], r["draw"]): np.mean(r["mixing"]["mu"]) for r in records if r["batch"] == 3}
+    assert mu["cross_entropy", "distinct"] < 1 < mu["bce", "distinct"]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from jleak.attacks.closed import first_layer
 from jleak.attacks.cocktail_party.unmixing import (
     Whitened,
     dependence,
@@ -17,12 +18,13 @@ from jleak.attacks.cocktail_party.unmixing import (
     unit,
     whiten,
 )
+from jleak.attacks.demixing.certificate import first, unmasked
 from jleak.check import InputError, number, whole
 from jleak.losses import cross_entropy
 from jleak.penalties import total_variation
 from jleak.search import Search, optimizer, schedule
-from jleak.tree import difference, dot, select, stream
-from jleak.types import Batch, Key, Labels, Params, Reconstruction, Threat, View
+from jleak.tree import difference, dot, norm, select, stream
+from jleak.types import Batch, Certificate, Key, Labels, Params, Reconstruction, Status, Threat, View
 
 
 class Weights(NamedTuple):
@@ -79,7 +81,7 @@ def cocktail_party(
     seen; the search keeps its least, not that of the objective above. It tells good runs from bad ones, so
     restarts pay. Images are not independent, least where they have few pixels, so this is no exact recovery:
     where labels are distinct `demixing` is better. Noise hides the components whose singular values are below
-    it, and the rest with them once they are mixed.
+    it, and the rest with them once they are mixed. Its certificate proves nothing (`certificate`).
 
     Args:
       threat: what the attacker knows.
@@ -127,10 +129,22 @@ def cocktail_party(
         return moved(threat, tx, weights, key, state, view)
 
     def read(state, view):
-        del view
-        return Reconstruction(*state.best, state.loss, state.evaluations)
+        sure = certificate(threat, view, state)
+        return Reconstruction(*state.best, state.loss, state.evaluations, sure)
 
     return Search(init, step, read, steps)
+
+
+def certificate(threat: Threat, view: View, state: State) -> Certificate:
+    """Nothing is ever proven, for images are not independent; why it may be worse than an approximation."""
+    layer = first_layer(threat, view.update)
+    size = norm(layer)
+    rules = [
+        (~(size > 0) | ~jnp.isfinite(size), Status.UNREADABLE),
+        (~unmasked(layer["kernel"].T), Status.MASKED),
+        (~state.mixed.full, Status.RANK_DEFICIENT),
+    ]
+    return Certificate(first(rules, threat.batch), state.loss, jnp.zeros(threat.batch))
 
 
 def moved(

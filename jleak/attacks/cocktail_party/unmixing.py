@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from jleak.attacks.closed import first_layer
+from jleak.attacks.demixing.certificate import RESIDUAL
 from jleak.check import InputError
 from jleak.types import Threat, View
 
@@ -18,12 +20,14 @@ class Whitened(NamedTuple):
       mean: what centring took from each.
       one: what the same mixture makes of images of ones (the bias's gradient); None without a bias.
       back: from these to the rows of the gradient.
+      full: whether there are as many mixtures as images.
     """
 
     x: Float[Array, "n in"]
     mean: Float[Array, " n"]
     one: Float[Array, " n"] | None
     back: Float[Array, "out n"]
+    full: Bool[Array, ""]
 
 
 def whiten(threat: Threat, view: View) -> Whitened:
@@ -32,9 +36,7 @@ def whiten(threat: Threat, view: View) -> Whitened:
     Raises:
       InputError: there are fewer.
     """
-    layer = view.update
-    for name in threat.model.chain[0]:
-        layer = layer[name]
+    layer = first_layer(threat, view.update)
     mixtures = jnp.where(jnp.isfinite(layer["kernel"]), layer["kernel"], 0.0).T
     n, (out, inputs) = threat.batch, mixtures.shape
     if n > min(out, inputs):
@@ -45,10 +47,11 @@ def whiten(threat: Threat, view: View) -> Whitened:
     mean = mixtures.mean(1)
     left, sizes, right = jnp.linalg.svd(mixtures - mean[:, None], full_matrices=False)
     sizes, root = sizes[:n], jnp.sqrt(1.0 * inputs)
+    full = sizes[-1] > RESIDUAL * jnp.finfo(sizes.dtype).eps * sizes[0]
     to = (left[:, :n] * jnp.where(sizes > 0, root / jnp.where(sizes > 0, sizes, 1.0), 0.0)).T
     bias = layer.get("bias")
     one = None if bias is None else to @ jnp.where(jnp.isfinite(bias), bias, 0.0)
-    return Whitened(root * right[:n], to @ mean, one, left[:, :n] * sizes / root)
+    return Whitened(root * right[:n], to @ mean, one, left[:, :n] * sizes / root, full)
 
 
 def unit(point: Float[Array, "n n"]) -> Float[Array, "n n"]:

@@ -18,6 +18,10 @@ NOISE = 4.0
 """A residual up to so many times what the noise alone would give is explained by it."""
 
 
+OPEN = 0.02
+"""Expected error of a pixel from which an image is no recovery; believed beforehand is 0.3."""
+
+
 class Recovery(NamedTuple):
     """Recovered vectors and what vouches for them.
 
@@ -47,7 +51,7 @@ class Evidence(NamedTuple):
       residual, consistency: as in `Recovery`.
       noise: the residual that the update's noise alone would give.
       offset: whether the classes leave no common offset open.
-      full: whether the gradient determines every vector.
+      full: whether the gradient determines every vector; under softmax only fewer than classes.
       entire: whether nothing was removed from the classifier's gradient (`unmasked`).
       readable: whether there is a finite gradient other than zero in every layer.
     """
@@ -86,21 +90,30 @@ def judge(y: Labels, seen: Evidence, eps: float, classes: int) -> Int[Array, " n
     ['PROVEN', 'APPROXIMATE']
     """
     counts = jax.nn.one_hot(y, classes, dtype=jnp.int32).sum(0)
-    held = seen.full & (len(y) < classes)
-    exact = held & (seen.residual <= RESIDUAL * eps) & (seen.consistency <= CONSISTENCY * eps)
-    noisy = held & (seen.residual <= NOISE * seen.noise)
+    exact = seen.full & (seen.residual <= RESIDUAL * eps) & (seen.consistency <= CONSISTENCY * eps)
+    noisy = seen.full & (seen.residual <= NOISE * seen.noise)
     repeated = counts[y] > 1
     rules = [
         (~seen.readable, Status.UNREADABLE),
-        ((exact | noisy) & repeated, Status.AMBIGUOUS),
+        (exact & repeated, Status.AMBIGUOUS),
         (exact, Status.PROVEN),
+        (~seen.entire, Status.MASKED),  # what is missing counts as noise, but is none
+        (noisy & repeated, Status.AMBIGUOUS),
         (noisy, Status.NOISY),
-        (~seen.entire, Status.MASKED),
-        (~seen.offset | (len(y) >= classes), Status.COMMON_OFFSET),
+        (~seen.offset, Status.COMMON_OFFSET),
         (repeated, Status.CLASS_MEAN),
         (~seen.full, Status.RANK_DEFICIENT),
     ]
-    status = jnp.full(y.shape, Status.APPROXIMATE, jnp.int32)
+    return first(rules, len(y))
+
+
+def first(rules: list[tuple[Array, Status]], n: int) -> Int[Array, " n"]:
+    """Of n vectors the status of the first rule that applies; APPROXIMATE where none does.
+
+    >>> first([(jnp.array([False, True]), Status.MASKED), (True, Status.NOISY)], 2).tolist()
+    [1, 8]
+    """
+    status = jnp.full(n, Status.APPROXIMATE, jnp.int32)
     for condition, name in reversed(rules):  # no jnp.select: it needs argmax (`precision`)
         status = jnp.where(condition, jnp.int32(name), status)
     return status

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Bool, Float
 
 from jleak.attacks.demixing.certificate import Evidence, Recovery, judge, unmasked
 from jleak.attacks.demixing.peel import ACTIVATIONS, Activation, peel
 from jleak.attacks.demixing.precision import in_double, loop
-from jleak.attacks.demixing.solve import Dense, corrected, ladder, noise_of, size
+from jleak.attacks.demixing.solve import Dense, corrected, ladder, noise_beyond, noise_of, size
 from jleak.check import InputError, one_of, whole
 from jleak.labels import label_step
 from jleak.labels.counting import apportion, labels_of
@@ -131,7 +132,7 @@ def _recover(threat, chain, labels, steps, starts, rounds, images=True) -> Recov
         solver = in_double(lambda *args: solved(threat, act, steps, eps, *args))
         found, counted = solver(layers, y, prior, jitter)
         if view.labels is None:
-            other = None if last is None else functools.partial(last, k_y, view)
+            other = None if last is None else functools.partial(second, last, k_y, view)
             found = retried(lambda y: solver(layers, y, prior, jitter), found, counted, other, rounds)
         return found._replace(x=found.x.reshape(threat.shape)) if images else found
 
@@ -147,37 +148,58 @@ def label_steps(threat: Threat, labels: str | LabelAttack) -> tuple[LabelStep | 
     return label_step(threat, "counts"), label_step(threat, "demix") if threat.model.features else None
 
 
+def unexplained(found: Recovery) -> Bool[Array, ""]:
+    """Whether other labels may better what was found."""
+    return ~functools.reduce(jnp.logical_or, [found.status == s for s in SETTLED]).all()
+
+
+def second(last: LabelStep, key: Key, view: View, found: Recovery) -> Labels:
+    """The labels of a step, where those of what was found do not explain the gradient; else these.
+
+    The step's input is tied to the loop's counter: what does not depend on it, XLA computes before the loop,
+    and every batch would pay for it.
+    """
+
+    def ask(carry):
+        y, t = carry
+        update, _ = lax.optimization_barrier((view.update, t))
+        return last(key, view._replace(update=update)).astype(y.dtype), t + 1
+
+    def going(carry):
+        return (carry[1] < 1) & unexplained(found)
+
+    return loop(going, ask, (found.y.astype(int), jnp.asarray(0)))[0]
+
+
 def retried(
     solve: Callable[[Labels], tuple[Recovery, Array | None]],
     found: Recovery,
     counted: Array | None,
-    other: Callable[[], Labels] | None,
+    other: Callable[[Recovery], Labels] | None,
     rounds: int,
 ) -> Recovery:
     """Other labels as long as those so far do not explain the gradient; of all tried what explains it best.
 
-    First `other`, where given; then, `rounds` times, those counted anew. A loop of `while` costs nothing
-    where the first labels are right, also under `vmap`, where a condition would cost both its branches.
+    First `other`, where given; then, `rounds` times, those counted anew. Loops of `while` cost nothing where
+    the first labels are right, also under `vmap`, where a condition would cost both its branches.
     """
-    tries = (other is not None) + (rounds if counted is not None else 0)
+    first, turns = (found.y, 0) if other is None else (other(found), 1)
+    tries = turns + (rounds if counted is not None else 0)
     counted = found.consistency if counted is None else counted  # not read then
-
-    def unexplained(carry):
-        found, _, t = carry
-        explained = functools.reduce(jnp.logical_or, [found.status == s for s in SETTLED])
-        return (t < tries) & ~explained.all()
 
     def again(carry):
         found, counted, t = carry
-        y = None if other is None else other()
-        if tries > (other is not None):
-            anew = labels_of(apportion(counted, len(found.y)), len(found.y))
-            y = anew if y is None else jnp.where(t == 0, y, anew)
+        y = first
+        if tries > turns:
+            y = jnp.where(t < turns, y, labels_of(apportion(counted, len(found.y)), len(found.y)))
         tried, seen = solve(y)
         better = tried.residual < found.residual
         return (*select(better, (tried, counted if seen is None else seen), (found, counted)), t + 1)
 
-    return loop(unexplained, again, (found, counted, jnp.asarray(0)))[0] if tries else found
+    def going(carry):
+        return (carry[2] < tries) & unexplained(carry[0])
+
+    return loop(going, again, (found, counted, jnp.asarray(0)))[0] if tries else found
 
 
 def softmax(threat: Threat) -> bool:
@@ -243,7 +265,7 @@ def solved(
 
     flat = jnp.broadcast_to(prior, (len(y), prior.size)), jnp.ones((), bool)
     start, offset = corrected(head, y, prior) if softmax(threat) else flat
-    sigma = noise_of(head) if softmax(threat) else jnp.zeros((), prior.dtype)
+    sigma = noise_of(head) if softmax(threat) else noise_beyond(head, len(y))
     top = ladder(head, residuals, start, jitter, steps, sigma)
     counted = None
     if softmax(threat) and head.db is not None:
@@ -255,7 +277,9 @@ def solved(
         moved = len(y) * jnp.sqrt(jnp.sum((low.delta - residuals(top.z)) ** 2, axis=1))
         found = Recovery(low.x, y, low.residual, moved, low.error, y)
         full, noise = full & low.full, jnp.maximum(noise, low.noise)
-    seen = Evidence(found.residual, found.consistency, noise, offset, full, unmasked(head.dw), readable)
+    fewer = not softmax(threat) or len(y) < threat.classes  # softmax: its residuals have rank classes - 1
+    offset, full, entire = offset & fewer, full & fewer, unmasked(head.dw)
+    seen = Evidence(found.residual, found.consistency, noise, offset, full, entire, readable)
     spoilt = jnp.where(readable, 0.0, jnp.nan)
     found = found._replace(x=found.x + spoilt, residual=found.residual + spoilt)
     return found._replace(status=judge(y, seen, eps, threat.classes)), counted

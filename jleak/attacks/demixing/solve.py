@@ -160,6 +160,18 @@ def noise_of(layer: Dense) -> Float[Array, ""]:
     return size(layer.dw.sum(0)) / jnp.sqrt(1.0 * layer.dw.size)
 
 
+def noise_beyond(layer: Dense, n: int) -> Float[Array, ""]:
+    """The same under any loss: what a sum of n outer products leaves, at as many outputs 0.
+
+    >>> flat = Dense(jnp.diag(jnp.array([3.0, 2.0, 0.3])), None, jnp.zeros((3, 3)), jnp.zeros(3))
+    >>> round(float(noise_beyond(flat, 2)), 4), float(noise_beyond(flat, 3))
+    (0.3, 0.0)
+    """
+    left = jnp.linalg.svd(layer.dw, compute_uv=False)[n:]
+    room = (layer.dw.shape[0] - n) * (layer.dw.shape[1] - n)
+    return size(left) / jnp.sqrt(1.0 * room) if left.size else jnp.zeros((), layer.dw.dtype)
+
+
 def judged(layer: Dense, residuals: Residuals, x: Array, z: Array, found: Inverse, sigma: Array) -> Solved:
     """The certificate of inputs x: how far they explain the gradient, and agree with the logits z."""
     own = residuals(x @ layer.w.T + layer.b)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as sla
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jleak.attacks.closed import reconstruction
-from jleak.attacks.demixing.certificate import RESIDUAL
+from jleak.attacks.demixing.certificate import NOISE, OPEN, RESIDUAL, first, unmasked
 from jleak.attacks.demixing.precision import in_double, smallest
 from jleak.attacks.rgap.layer import (
     ACTIVATIONS,
@@ -24,7 +24,8 @@ from jleak.attacks.rgap.layer import (
 )
 from jleak.check import InputError
 from jleak.losses import cross_entropy
-from jleak.types import Attack, Certificate, Key, Reconstruction, Status, Threat, View
+from jleak.tree import norm
+from jleak.types import Attack, Certificate, Key, Params, Reconstruction, Status, Threat, View
 
 REFINE = 10
 """So often a least-squares solution is corrected."""
@@ -36,9 +37,6 @@ SCAN = 2048
 """So many intervals are searched for the scale of a head without bias."""
 
 TINY = 1e-300
-
-OPEN = 0.02
-"""Expected error of a pixel from which the layers leave the image open; believed beforehand is 0.3."""
 
 
 class Top(NamedTuple):
@@ -53,6 +51,24 @@ class Top(NamedTuple):
     h: Float[Array, " width"]
     k: Float[Array, " classes"]
     sigma: Float[Array, ""]
+
+
+class Solution(NamedTuple):
+    """What the recursion ends with.
+
+    Attributes:
+      x: the image.
+      y: its label.
+      error: the expected error of a pixel; `OPEN` and more where the layers leave the image open.
+      sigma: noise of an entry of the update.
+      masked: whether entries of the head's gradient were removed.
+    """
+
+    x: Float[Array, " in"]
+    y: Int[Array, ""]
+    error: Float[Array, ""]
+    sigma: Float[Array, ""]
+    masked: Bool[Array, ""]
 
 
 def rgap(threat: Threat) -> Attack:
@@ -74,8 +90,8 @@ def rgap(threat: Threat) -> Attack:
       threat: what the attacker knows.
 
     Returns:
-      An attack; the image clipped to [0, 1]; its loss, which certifies it, is the relative distance of the
-      update at this image from the one seen.
+      An attack; the image clipped to [0, 1]; its loss is the relative distance of the update at this image
+      from the one seen, and by it goes its certificate (`certificate`).
 
     Raises:
       InputError: more than one image; a model that declares no sequence of layers, or one whose activation
@@ -111,32 +127,39 @@ def rgap(threat: Threat) -> Attack:
         def solve(parameters, update, bias):
             return recursion(threat, act, eps, layers(threat.model, parameters, update), bias)
 
-        x, y, error = in_double(solve)(view.params, update, at(update, threat.model.head).get("bias"))
-        y = y[None] if view.labels is None else view.labels
-        rec = reconstruction(threat, key, view, jnp.clip(x, 0.0, 1.0).reshape(threat.shape), y)
-        return rec._replace(certificate=certificate(rec, error, eps))
+        found = in_double(solve)(view.params, update, at(update, threat.model.head).get("bias"))
+        y = found.y[None] if view.labels is None else view.labels
+        rec = reconstruction(threat, key, view, jnp.clip(found.x, 0.0, 1.0).reshape(threat.shape), y)
+        return rec._replace(certificate=certificate(rec, found, update, eps))
 
     return attack
 
 
-def certificate(rec: Reconstruction, error: Float[Array, ""], eps: float) -> Certificate:
+def certificate(rec: Reconstruction, found: Solution, update: Params, eps: float) -> Certificate:
     """Proven where the layers determine the image and its update is the one seen, up to rounding.
 
     Args:
       rec: the image, its loss the relative distance of its update from the one seen.
-      error: the expected error of a pixel; `OPEN` and more where the layers leave the image open.
+      found: what it came from.
+      update: of one local step.
       eps: of the update's type.
     """
-    status = jnp.where(rec.loss <= RESIDUAL * eps, Status.PROVEN, Status.APPROXIMATE)
-    status = jnp.where(error < OPEN, status, Status.RANK_DEFICIENT)
-    status = jnp.where(jnp.isfinite(rec.loss), status, Status.UNREADABLE)
-    return Certificate(status[None].astype(jnp.int32), rec.loss, jnp.zeros(1))
+    entries = sum(leaf.size for leaf in jax.tree.leaves(update))
+    floor = found.sigma * jnp.sqrt(1.0 * entries) / norm(update)
+    rules = [
+        (~jnp.isfinite(rec.loss), Status.UNREADABLE),
+        (found.masked, Status.MASKED),
+        (found.error >= OPEN, Status.RANK_DEFICIENT),
+        (rec.loss <= RESIDUAL * eps, Status.PROVEN),
+        (rec.loss <= NOISE * floor, Status.NOISY),
+    ]
+    return Certificate(first(rules, 1), rec.loss, jnp.zeros(1))
 
 
 def recursion(
     threat: Threat, act: Invertible | None, eps: float, parts: list[Layer], db: Array | None
-) -> tuple[Float[Array, " in"], Int[Array, ""], Float[Array, ""]]:
-    """The image, its label, and a pixel's expected error; NaN where the update is not finite."""
+) -> Solution:
+    """The image and what is known of it; NaN where the update is not finite."""
     readable = jnp.stack([jnp.isfinite(part.dw).all() for part in parts]).all()
     parts = [part._replace(dw=jnp.where(jnp.isfinite(part.dw), part.dw, 0.0)) for part in parts]
     head = parts[-1]
@@ -147,7 +170,8 @@ def recursion(
         k = (k @ weights(above)) * act.slope(h)
         middle, width = (0.5, 0.3) if part is parts[0] else (act.value(jnp.zeros((), h.dtype)), 1.0)
         h, error = below(part, act, h, k, error, top.sigma, eps, middle, width)
-    return h + jnp.where(readable, 0.0, jnp.nan), y, error
+    whole = unmasked(head.dw[0, 0])
+    return Solution(h + jnp.where(readable, 0.0, jnp.nan), y, error, top.sigma, ~whole)
 
 
 def biased(head: Layer, db: Float[Array, " classes"], eps: float) -> Top:

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jleak.report.figures import COLORS, Picture, saved, slug
+from jleak.report.figures import Picture, saved, slug
 from jleak.report.labels.rows import Block, Line, Rate, stages
+from jleak.report.palette import COLORS
 
 SHADES = (*COLORS, "#000000")
 MARKERS = "osD^vPX"
