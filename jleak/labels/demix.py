@@ -29,6 +29,7 @@ from jleak.labels.counting import apportion
 from jleak.labels.counts import bias_gradient
 from jleak.labels.dummies import differing, dummies, response
 from jleak.labels.head import Head, checked, head, logits, noise_variance, softmax_loss
+from jleak.labels.posterior import Classes, posterior
 from jleak.types import LabelAttack, Threat, View
 
 MOMENTS = 16
@@ -59,7 +60,7 @@ class Dummy(NamedTuple):
 
 
 def demix(
-    threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "natural", clipped: bool = False
+    threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "leaves", clipped: bool = False
 ) -> LabelAttack:
     """Label counts without auxiliary data; on trained models best for batches smaller than the class count.
 
@@ -97,8 +98,11 @@ def demix(
         seen = scaled(checked(threat.model, view.update), threat, known)
         if clipped:
             s = scale(seen, layer, known)
-            seen = seen._replace(dw=seen.dw / s, db=seen.db / s, noise=seen.noise / s**2)
-        shares = iterate(seen, layer, known, threat, steps)
+            seen = seen._replace(
+                dw=seen.dw / s, db=seen.db / s, noise=seen.noise / s**2, error=seen.error / s**2
+            )
+        found = iterate(seen, layer, known, threat, steps)
+        shares = posterior(seen.db, seen.error, found, threat.batch)
         return apportion(threat.batch * shares, threat.batch)
 
     return LabelAttack(infer, calibrate)
@@ -121,12 +125,16 @@ class Seen(NamedTuple):
       dw, db: of the mean over local steps; columns sum to zero over classes.
       noise: variance of an entry, estimated from the columns' sums.
       h: the common features.
+      error: variance of the noise on an entry of db, after what dW tells of it.
+      doubt: error of h, as a share of the variance of dummy images' features.
     """
 
     dw: Float[Array, "n width"]
     db: Float[Array, " n"]
     noise: Float[Array, ""]
     h: Float[Array, " width"]
+    error: Float[Array, ""]
+    doubt: Float[Array, ""]
 
 
 def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
@@ -149,10 +157,10 @@ def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
         doubt = (noise + prior * jnp.mean(best**2)) / (h @ h)
         best = (doubt * db + noise * seen) / (doubt + noise)
         h = (best @ dw * prior + known.mean * mixing) / (best @ best * prior + mixing)
-        return (h, best), None
+        return (h, best), doubt * noise / (doubt + noise)
 
-    (h, db), _ = lax.scan(refine, (known.mean, db), length=5)
-    return Seen(dw, db, noise, h)
+    (h, db), errors = lax.scan(refine, (known.mean, db), length=5)
+    return Seen(dw, db, noise, h, errors[-1], mixing / (db @ db * prior + mixing))
 
 
 def scale(seen: Seen, layer: Head, known: Dummy) -> Float[Array, ""]:
@@ -168,8 +176,8 @@ def scale(seen: Seen, layer: Head, known: Dummy) -> Float[Array, ""]:
     return jnp.where(fits.any(), candidates[jnp.argmax(fits)], 1.0)
 
 
-def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Float[Array, " n"]:
-    """The shares w of the classes (module docstring)."""
+def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Classes:
+    """The fixed point of the module docstring."""
     n = seen.db.size
     b = jnp.zeros(n) if layer.bias is None else layer.bias
     last = threat.local_steps - 1
@@ -178,29 +186,34 @@ def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -
     common = layer.kernel @ seen.h, seen.dw @ seen.h
     gram = seen.dw @ layer.kernel.T, seen.dw @ seen.dw.T
 
-    def probabilities(mix, ones):
-        """Class means of softmax(W_t (h + mix (dW - A 1 h) + delta) + b_t), over images and steps."""
-        part = (1.0 - mix @ ones)[:, None]
-        z, moved = part * common[0] + mix @ gram[0], part * common[1] + mix @ gram[1]
+    def probabilities(mix, part):
+        """softmax(W_t (part h + mix dW + delta) + b_t) by class and image, of all steps."""
+        z, moved = (part[:, None] * common[i] + mix @ gram[i] for i in (0, 1))
 
         def at(move):
             base = z - move * moved + b - move * seen.db
-            return jax.nn.softmax(base[:, None] + spread[0] - move * spread[1]).mean(1)
+            return jax.nn.softmax(base[:, None] + spread[0] - move * spread[1])
 
-        return jax.vmap(at)(moves).mean(0)
+        return jax.vmap(at, out_axes=1)(moves).reshape(n, -1, n)
 
     prior = jnp.mean(known.spread**2)
 
-    def one(carry, _):
-        p, w = carry
+    def mixed(p, w):
+        """The features of every class as a sum of rows of dW and of h: the weights of both."""
         a = (w[:, None] * (p - jnp.eye(n))).T
         ridge = FLOOR * jnp.sum(a * a) + seen.noise / prior
         mix = jnp.linalg.solve(a.T @ a + ridge * jnp.eye(n), a.T)
-        p = 0.5 * p + 0.5 * probabilities(mix, a.sum(1))
+        return mix, 1.0 - mix @ a.sum(1)
+
+    def one(carry, _):
+        p, w = carry
+        p = 0.5 * p + 0.5 * probabilities(*mixed(p, w)).mean(1)
         w = 0.5 * w + 0.5 * share(w @ p - seen.db)
         return (p, w), None
 
-    p = probabilities(jnp.zeros((n, n)), jnp.zeros(n))
+    p = probabilities(jnp.zeros((n, n)), jnp.ones(n)).mean(1)
     w = share(p[0] - seen.db)
     (p, w), _ = lax.scan(one, (p, w), length=steps)
-    return share(w @ p - seen.db)
+    mix, part = mixed(p, w)
+    doubt = seen.doubt * spread[0].T @ spread[0] / len(spread[0])
+    return Classes(w, probabilities(mix, part), part, doubt)

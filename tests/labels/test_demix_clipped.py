@@ -15,6 +15,8 @@ from jleak.models import lenet
 from jleak.types import Batch, Threat, View
 
 KEY = jax.random.key(0)
+NONE = jnp.zeros(2)
+"""No error of db, no doubt of h: `scale` looks at neither."""
 
 
 @pytest.mark.parametrize("true", [1.0, 0.3, 0.01])
@@ -24,7 +26,7 @@ def test_the_scale_shows_where_a_class_is_absent(true):
     shares = jnp.array([0.5, 0.5, 0.0, 0.0, 0.0])
     layer = Head(jnp.zeros((5, 4)), bias)
     db = true * (jax.nn.softmax(bias) - shares)
-    seen = Seen(jnp.zeros((5, 4)), db, jnp.array(0.0), jnp.ones(4))
+    seen = Seen(jnp.zeros((5, 4)), db, jnp.array(0.0), jnp.ones(4), *NONE)
     found = float(scale(seen, layer, Dummy(jnp.ones(4), jnp.zeros((3, 4)))))
     assert 0.85 * true <= found <= true
 
@@ -33,14 +35,14 @@ def test_scale_is_one_at_most_and_never_zero():
     layer = Head(jnp.zeros((3, 2)), None)
     known = Dummy(jnp.ones(2), jnp.zeros((2, 2)))
     for size in (0.0, 1e-9, 5.0):
-        seen = Seen(jnp.zeros((3, 2)), size * jnp.array([1.0, 0.0, -1.0]), jnp.array(0.0), jnp.ones(2))
+        seen = Seen(jnp.zeros((3, 2)), size * jnp.array([1.0, 0.0, -1.0]), jnp.array(0.0), jnp.ones(2), *NONE)
         assert 0 < float(scale(seen, layer, known)) <= 1
 
 
 def test_where_noise_leaves_negative_shares_at_any_scale_nothing_was_scaled():
     """Not the least scale, which would blow the noise up ten thousand times."""
     db = jnp.array([0.5, 0.4, -0.4, -0.5])
-    seen = Seen(jnp.zeros((4, 2)), db, jnp.array(0.1), jnp.ones(2))
+    seen = Seen(jnp.zeros((4, 2)), db, jnp.array(0.1), jnp.ones(2), *NONE)
     assert scale(seen, Head(jnp.zeros((4, 2)), None), Dummy(jnp.ones(2), jnp.zeros((2, 2)))) == 1.0
 
 
