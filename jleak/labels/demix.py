@@ -39,7 +39,7 @@ FLOOR = 1e-4
 """Ridge, as a share of ||A||^2: chosen among 1e-6 to 1e-2 on trained models, CIFAR-10, B = 8 and 128."""
 
 NEGATIVE = 0.05
-"""Negative shares in all that count as rounding."""
+"""Negative shares that count as rounding, as a share of the probabilities (in the norm)."""
 
 MIXING = 3.0
 """Weight of the images' own deviations in the estimate of the common features: 1 is the variance of p - y at
@@ -97,7 +97,7 @@ def demix(
         layer = head(threat.model, view.params["params"])
         seen = scaled(checked(threat.model, view.update), threat, known)
         if clipped:
-            s = scale(seen, layer, known)
+            s = scale(seen, layer, known, threat.batch)
             seen = seen._replace(
                 dw=seen.dw / s, db=seen.db / s, noise=seen.noise / s**2, error=seen.error / s**2
             )
@@ -163,16 +163,19 @@ def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
     return Seen(dw, db, noise, h, errors[-1], mixing / (db @ db * prior + mixing))
 
 
-def scale(seen: Seen, layer: Head, known: Dummy) -> Float[Array, ""]:
+def scale(seen: Seen, layer: Head, known: Dummy, total: int) -> Float[Array, ""]:
     """By what an update was scaled down, as far as it shows: shares p - db / s must not be negative.
 
-    The least s at which the negative shares sum to `NEGATIVE` at most; exact where a class that the model
-    gives some probability is absent, too small where every class is there; 1 where noise leaves more negative
-    at any s. Derived here.
+    The least s at which the negative ones are no larger than `NEGATIVE` and what the noise makes of absent
+    classes: half of its variance each, of n (1 - 1/n)^N of them. Exact where a class that the model gives
+    some probability is absent, too small where every class is there; 1 where no s fits. Derived here.
     """
+    n = seen.db.size
     p = jax.nn.softmax(logits(layer, seen.h + known.spread)).mean(0)
     candidates = jnp.geomspace(1e-4, 1.0, 200)
-    fits = jax.vmap(lambda s: jnp.maximum(seen.db / s - p, 0.0).sum())(candidates) <= NEGATIVE
+    noise = 0.5 * n * (1 - 1 / n) ** total * seen.error
+    left = jax.vmap(lambda s: jnp.sum(jnp.maximum(seen.db - s * p, 0.0) ** 2))(candidates)
+    fits = left <= (NEGATIVE * candidates) ** 2 * (p @ p) + noise
     return jnp.where(fits.any(), candidates[jnp.argmax(fits)], 1.0)
 
 

@@ -31,6 +31,11 @@ IMBALANCE = 0.02
 """Standard deviation of a class's mean probability about its share of the labels after training by SGD: .022
 on CIFAR-10, LeNet, batches of 8 at rate .1, 1,000 to 10,000 steps (bench/NOTES.md)."""
 
+OWN = 0.8
+"""Weight of a class's own mean probabilities against those of the batch: without the rest, a class whose
+features came out so that p is 1 there would have any share. Chosen among 1, .95, .9, .8 on 30 models
+(bench/NOTES.md)."""
+
 PRIORS = 13
 """So many widths t of the prior are weighed, in geometric progression from 1 to the number of labels."""
 
@@ -65,7 +70,7 @@ def posterior(
       found: of the classes.
       total: the number of labels.
 
-    >>> p = jnp.broadcast_to(jnp.array([[0.8, 0.2], [0.4, 0.6]])[:, None], (2, 3, 2))
+    >>> p = jnp.broadcast_to(jnp.array([0.8, 0.2]), (2, 3, 2))
     >>> found = Classes(jnp.array([0.5, 0.5]), p, jnp.zeros(2), jnp.zeros((2, 2)))
     >>> db = jnp.array([0.75, 0.25]) @ p[:, 0] - jnp.array([0.75, 0.25])
     >>> [round(float(w), 3) for w in posterior(db, jnp.array(0.0), found, 4)]
@@ -73,7 +78,7 @@ def posterior(
     """
     n = db.size
     u, mean = jnp.full(n, 1 / n), found.p.mean(1)
-    m = jnp.eye(n) - mean.T
+    m = jnp.eye(n) - (OWN * mean + (1 - OWN) * found.w @ mean).T
     shift, doubt = balanced(found, total)
     slope = response(found.w * found.part, found.p)
     other = slope @ doubt @ slope.T + (noise + LEAST) * jnp.eye(n)
@@ -82,12 +87,11 @@ def posterior(
 
     def at(t):
         cov = t * signal + other + 1 / n  # the last for (1, ..., 1), in which db has nothing
-        x = jnp.linalg.solve(cov, gap)
-        moved = u - t / (n * total) * (m.T @ x - jnp.mean(m.T @ x))
-        return -0.5 * (jnp.linalg.slogdet(cov)[1] + gap @ x), moved
+        pull = m.T @ jnp.linalg.solve(cov, gap)
+        return fit(gap, cov), u - t / (n * total) * (pull - pull.mean())
 
-    fit, shares = jax.vmap(at)(jnp.geomspace(1.0, float(max(total, 2)), PRIORS))
-    return jax.nn.softmax(fit) @ shares
+    weights, shares = jax.vmap(at)(jnp.geomspace(1.0, float(max(total, 2)), PRIORS))
+    return jax.nn.softmax(weights) @ shares
 
 
 def response(weights: Float[Array, " n"], p: Float[Array, "n k n"]) -> Float[Array, "n n"]:
@@ -103,7 +107,8 @@ def balanced(found: Classes, total: int) -> tuple[Float[Array, " n"], Float[Arra
     """Mean and covariance of the logits' shift, given that the model be in balance.
 
     The classes' mean probabilities, averaged, are 1/n but for the imbalance, and for what is not known of a
-    class with few images in the batch: the spread of probabilities, over one and their number.
+    class with few images in the batch: the spread of probabilities, over one and their number. A model whose
+    probabilities lean so far that any others explain it better (an untrained one) is not taken to be so.
     """
     n = found.w.size
     u = jnp.full(n, 1 / n)
@@ -111,5 +116,16 @@ def balanced(found: Classes, total: int) -> tuple[Float[Array, " n"], Float[Arra
     seen = found.w @ found.p.mean(1)
     spread = jnp.diag(seen) - jnp.outer(seen, seen) - response(found.w, found.p)
     unsure = IMBALANCE**2 * jnp.eye(n) + jnp.sum(u**2 / (1 + total * found.w)) * spread
-    gain = jnp.linalg.solve(slope @ found.doubt @ slope.T + unsure, slope @ found.doubt).T
-    return gain @ (u - found.p.mean((0, 1))), found.doubt - gain @ slope @ found.doubt
+    cov, lean = slope @ found.doubt @ slope.T + unsure, u - found.p.mean((0, 1))
+    trust = jax.nn.sigmoid(fit(lean, cov) - fit(lean, cov + (1 - 1 / n) / n * jnp.eye(n)))
+    gain = trust * jnp.linalg.solve(cov, slope @ found.doubt).T
+    return gain @ lean, found.doubt - gain @ slope @ found.doubt
+
+
+def fit(x: Float[Array, " n"], cov: Float[Array, "n n"]) -> Float[Array, ""]:
+    """Logarithm of the normal density of x about 0, but for a constant.
+
+    >>> fit(jnp.array([2.0]), jnp.eye(1)).item()
+    -2.0
+    """
+    return -0.5 * (jnp.linalg.slogdet(cov)[1] + x @ jnp.linalg.solve(cov, x))
