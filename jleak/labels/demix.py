@@ -10,7 +10,8 @@ the features, the classifier's gradient is
 Given A, least squares gives H, near the common features h; given H, P_k = E softmax(W (H_k + delta) + b),
 with delta the spread of single images about their class; given P, db = A 1 gives w. Iterated from H = h.
 Only the update and the model are needed: delta comes from dummy images, h from the update (all rows of dW
-are nearly multiples of it) and, the more the noisier the update, from the dummies.
+are nearly multiples of it) and, the more the noisier the update, from the dummies. At last the shares are the
+mean of their posterior (`jleak.labels.posterior`): with every class in the batch the update does not show h.
 
 Every H_k is h plus a combination of the rows of dW - db h, so all that the iteration needs of them are their
 products with W and dW: n x n numbers. Over local steps, P is averaged along the straight line that the
@@ -62,9 +63,9 @@ class Dummy(NamedTuple):
 def demix(
     threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "leaves", clipped: bool = False
 ) -> LabelAttack:
-    """Label counts without auxiliary data; on trained models best for batches smaller than the class count.
+    """Label counts without auxiliary data; on trained models best where a class is absent from the batch.
 
-    The fixed point of the module docstring, damped by a half; derived here.
+    The fixed point of the module docstring, damped by a half, then the posterior's mean. Derived here.
 
     Args:
       threat: what the attacker knows.
