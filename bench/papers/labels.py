@@ -6,7 +6,7 @@ for every attack. A cell is [mean, half width of the 95 % interval (Student) ove
 files of a folder (default ../shared/data, see its README); auxiliary data: 20 images a class
 (CIFAR-100: 5), disjoint from the victims'. One result file a part.
 
-    python bench/papers/labels.py PART... [--data FOLDER] [--models 100] [--seed 0]
+    python bench/papers/labels.py PART... [--data FOLDER] [--models 100] [--seed 0] [--rows REGEX]
 """
 
 import argparse
@@ -64,6 +64,7 @@ def table(given, rows, attacks=FEW):
     plan = {
         (row, a): LabelCase(**fields, **spec("attack", a))
         for row, fields in rows.items()
+        if re.search(given.rows, row)
         for a in given.only or attacks
         if attacks is not ALL or given.only or a in FEW or fields["batch"] in (8, 128)
     }
@@ -83,7 +84,8 @@ def table(given, rows, attacks=FEW):
 
 def named(given):
     """What the results of a part are called."""
-    return ["labels", given.part, *(re.sub(r"\W+", "_", attack) for attack in given.only)]
+    parts = [*given.only, *filter(None, [given.rows])]
+    return ["labels", given.part, *(re.sub(r"\W+", "_", part).strip("_") for part in parts)]
 
 
 def told(progress):
@@ -187,6 +189,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where records are kept")
     parser.add_argument("--resume", action="store_true", help="go on with what --runs holds")
     parser.add_argument("--only", nargs="+", default=[], metavar="ATTACK", help="these attacks alone")
+    parser.add_argument("--rows", default="", metavar="REGEX", help="rows whose names match alone")
     parser.add_argument("--stages", nargs="+", type=int, default=range(0, 10_001, 500), metavar="STEPS")
     given = parser.parse_args()
     cache.enable()

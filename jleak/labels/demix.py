@@ -10,7 +10,8 @@ the features, the classifier's gradient is
 Given A, least squares gives H, near the common features h; given H, P_k = E softmax(W (H_k + delta) + b),
 with delta the spread of single images about their class; given P, db = A 1 gives w. Iterated from H = h.
 Only the update and the model are needed: delta comes from dummy images, h from the update (all rows of dW
-are nearly multiples of it) and, the more the noisier the update, from the dummies.
+are nearly multiples of it) and, the more the noisier the update, from the dummies. At last the shares are the
+mean of their posterior (`jleak.labels.posterior`): with every class in the batch the update does not show h.
 
 Every H_k is h plus a combination of the rows of dW - db h, so all that the iteration needs of them are their
 products with W and dW: n x n numbers. Over local steps, P is averaged along the straight line that the
@@ -29,6 +30,7 @@ from jleak.labels.counting import apportion
 from jleak.labels.counts import bias_gradient
 from jleak.labels.dummies import differing, dummies, response
 from jleak.labels.head import Head, checked, head, logits, noise_variance, softmax_loss
+from jleak.labels.posterior import Classes, posterior
 from jleak.types import LabelAttack, Threat, View
 
 MOMENTS = 16
@@ -38,7 +40,7 @@ FLOOR = 1e-4
 """Ridge, as a share of ||A||^2: chosen among 1e-6 to 1e-2 on trained models, CIFAR-10, B = 8 and 128."""
 
 NEGATIVE = 0.05
-"""Negative shares in all that count as rounding."""
+"""Negative shares that count as rounding, as a share of the probabilities (in the norm)."""
 
 MIXING = 3.0
 """Weight of the images' own deviations in the estimate of the common features: 1 is the variance of p - y at
@@ -59,11 +61,11 @@ class Dummy(NamedTuple):
 
 
 def demix(
-    threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "natural", clipped: bool = False
+    threat: Threat, *, steps: int = 30, images: int = 32, dummy: str = "leaves", clipped: bool = False
 ) -> LabelAttack:
-    """Label counts without auxiliary data; on trained models best for batches smaller than the class count.
+    """Label counts without auxiliary data; on trained models best where a class is absent from the batch.
 
-    The fixed point of the module docstring, damped by a half; derived here.
+    The fixed point of the module docstring, damped by a half, then the posterior's mean. Derived here.
 
     Args:
       threat: what the attacker knows.
@@ -96,9 +98,12 @@ def demix(
         layer = head(threat.model, view.params["params"])
         seen = scaled(checked(threat.model, view.update), threat, known)
         if clipped:
-            s = scale(seen, layer, known)
-            seen = seen._replace(dw=seen.dw / s, db=seen.db / s, noise=seen.noise / s**2)
-        shares = iterate(seen, layer, known, threat, steps)
+            s = scale(seen, layer, known, threat.batch)
+            seen = seen._replace(
+                dw=seen.dw / s, db=seen.db / s, noise=seen.noise / s**2, error=seen.error / s**2
+            )
+        found = iterate(seen, layer, known, threat, steps)
+        shares = posterior(seen.db, seen.error, found, threat.batch)
         return apportion(threat.batch * shares, threat.batch)
 
     return LabelAttack(infer, calibrate)
@@ -121,12 +126,16 @@ class Seen(NamedTuple):
       dw, db: of the mean over local steps; columns sum to zero over classes.
       noise: variance of an entry, estimated from the columns' sums.
       h: the common features.
+      error: variance of the noise on an entry of db, after what dW tells of it.
+      doubt: error of h, as a share of the variance of dummy images' features.
     """
 
     dw: Float[Array, "n width"]
     db: Float[Array, " n"]
     noise: Float[Array, ""]
     h: Float[Array, " width"]
+    error: Float[Array, ""]
+    doubt: Float[Array, ""]
 
 
 def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
@@ -149,27 +158,30 @@ def scaled(update: Head, threat: Threat, known: Dummy) -> Seen:
         doubt = (noise + prior * jnp.mean(best**2)) / (h @ h)
         best = (doubt * db + noise * seen) / (doubt + noise)
         h = (best @ dw * prior + known.mean * mixing) / (best @ best * prior + mixing)
-        return (h, best), None
+        return (h, best), doubt * noise / (doubt + noise)
 
-    (h, db), _ = lax.scan(refine, (known.mean, db), length=5)
-    return Seen(dw, db, noise, h)
+    (h, db), errors = lax.scan(refine, (known.mean, db), length=5)
+    return Seen(dw, db, noise, h, errors[-1], mixing / (db @ db * prior + mixing))
 
 
-def scale(seen: Seen, layer: Head, known: Dummy) -> Float[Array, ""]:
+def scale(seen: Seen, layer: Head, known: Dummy, total: int) -> Float[Array, ""]:
     """By what an update was scaled down, as far as it shows: shares p - db / s must not be negative.
 
-    The least s at which the negative shares sum to `NEGATIVE` at most; exact where a class that the model
-    gives some probability is absent, too small where every class is there; 1 where noise leaves more negative
-    at any s. Derived here.
+    The least s at which the negative ones are no larger than `NEGATIVE` and what the noise makes of absent
+    classes: half of its variance each, of n (1 - 1/n)^N of them. Exact where a class that the model gives
+    some probability is absent, too small where every class is there; 1 where no s fits. Derived here.
     """
+    n = seen.db.size
     p = jax.nn.softmax(logits(layer, seen.h + known.spread)).mean(0)
     candidates = jnp.geomspace(1e-4, 1.0, 200)
-    fits = jax.vmap(lambda s: jnp.maximum(seen.db / s - p, 0.0).sum())(candidates) <= NEGATIVE
+    noise = 0.5 * n * (1 - 1 / n) ** total * seen.error
+    left = jax.vmap(lambda s: jnp.sum(jnp.maximum(seen.db - s * p, 0.0) ** 2))(candidates)
+    fits = left <= (NEGATIVE * candidates) ** 2 * (p @ p) + noise
     return jnp.where(fits.any(), candidates[jnp.argmax(fits)], 1.0)
 
 
-def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Float[Array, " n"]:
-    """The shares w of the classes (module docstring)."""
+def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -> Classes:
+    """The fixed point of the module docstring."""
     n = seen.db.size
     b = jnp.zeros(n) if layer.bias is None else layer.bias
     last = threat.local_steps - 1
@@ -178,29 +190,34 @@ def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -
     common = layer.kernel @ seen.h, seen.dw @ seen.h
     gram = seen.dw @ layer.kernel.T, seen.dw @ seen.dw.T
 
-    def probabilities(mix, ones):
-        """Class means of softmax(W_t (h + mix (dW - A 1 h) + delta) + b_t), over images and steps."""
-        part = (1.0 - mix @ ones)[:, None]
-        z, moved = part * common[0] + mix @ gram[0], part * common[1] + mix @ gram[1]
+    def probabilities(mix, part):
+        """softmax(W_t (part h + mix dW + delta) + b_t) by class and image, of all steps."""
+        z, moved = (part[:, None] * common[i] + mix @ gram[i] for i in (0, 1))
 
         def at(move):
             base = z - move * moved + b - move * seen.db
-            return jax.nn.softmax(base[:, None] + spread[0] - move * spread[1]).mean(1)
+            return jax.nn.softmax(base[:, None] + spread[0] - move * spread[1])
 
-        return jax.vmap(at)(moves).mean(0)
+        return jax.vmap(at, out_axes=1)(moves).reshape(n, -1, n)
 
     prior = jnp.mean(known.spread**2)
 
-    def one(carry, _):
-        p, w = carry
+    def mixed(p, w):
+        """The features of every class as a sum of rows of dW and of h: the weights of both."""
         a = (w[:, None] * (p - jnp.eye(n))).T
         ridge = FLOOR * jnp.sum(a * a) + seen.noise / prior
         mix = jnp.linalg.solve(a.T @ a + ridge * jnp.eye(n), a.T)
-        p = 0.5 * p + 0.5 * probabilities(mix, a.sum(1))
+        return mix, 1.0 - mix @ a.sum(1)
+
+    def one(carry, _):
+        p, w = carry
+        p = 0.5 * p + 0.5 * probabilities(*mixed(p, w)).mean(1)
         w = 0.5 * w + 0.5 * share(w @ p - seen.db)
         return (p, w), None
 
-    p = probabilities(jnp.zeros((n, n)), jnp.zeros(n))
+    p = probabilities(jnp.zeros((n, n)), jnp.ones(n)).mean(1)
     w = share(p[0] - seen.db)
     (p, w), _ = lax.scan(one, (p, w), length=steps)
-    return share(w @ p - seen.db)
+    mix, part = mixed(p, w)
+    doubt = seen.doubt * spread[0].T @ spread[0] / len(spread[0])
+    return Classes(w, probabilities(mix, part), part, doubt)

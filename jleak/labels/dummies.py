@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from jleak.check import InputError, one_of, whole
@@ -86,7 +87,45 @@ def natural(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
     return jnp.clip(mean + contrast * x, 0.0, 1.0)
 
 
+LEAVES = 60
+"""Leaves an image."""
+
+
+def leaves(key: Key, shape: tuple[int, ...]) -> Float[Array, "n h w c"]:
+    """Dead leaves: ellipses of one colour each, laid over each other; with edges, as photographs.
+
+    Source of the model: Lee, Mumford, Huang, "Occlusion Models for Natural Images", IJCV 2001: radii with a
+    density that falls as 1 / r^3, here from .08 to .6 of the image. Brightness varies from image to image and
+    from leaf to leaf, colours less. Clipped to [0, 1].
+
+    >>> x = leaves(jax.random.key(0), (4, 8, 8, 3))
+    >>> x.shape, bool((x >= 0).all() & (x <= 1).all())
+    ((4, 8, 8, 3), True)
+    """
+    n, h, w, c = shape
+    k_image, k_leaf, k_colour, k_place = jax.random.split(key, 4)
+    y, x = jnp.mgrid[:h, :w] / max(h, w)
+    grey = 0.47 + 0.2 * jax.random.normal(k_image, (n, 1, 1))
+    grey = grey + 0.25 * jax.random.normal(k_leaf, (n, LEAVES + 1, 1))
+    colours = grey + 0.1 * jax.random.normal(k_colour, (n, LEAVES + 1, c))
+    u = jax.random.uniform(k_place, (5, LEAVES, n, 1, 1))
+    radius = (0.08**-2 + (0.6**-2 - 0.08**-2) * u[0]) ** -0.5
+    stretch = jnp.exp(0.5 * jax.scipy.special.ndtri(u[1].clip(1e-6, 1 - 1e-6)))
+    cos, sin = jnp.cos(jnp.pi * u[2]), jnp.sin(jnp.pi * u[2])
+
+    def lay(image, leaf):
+        radius, stretch, cos, sin, cx, cy, colour = leaf
+        dx, dy = x - 1.4 * cx + 0.2, y - 1.4 * cy + 0.2
+        inside = (stretch * (dx * cos + dy * sin)) ** 2 + ((dy * cos - dx * sin) / stretch) ** 2 < radius**2
+        return jnp.where(inside[..., None], colour[:, None, None], image), None
+
+    ground = jnp.broadcast_to(colours[:, 0, None, None], shape)
+    given = radius, stretch, cos, sin, u[3], u[4], colours[:, 1:].swapaxes(0, 1)
+    return jnp.clip(lax.scan(lay, ground, given)[0], 0.0, 1.0)
+
+
 DUMMIES: dict[str, Callable[..., Array]] = {
+    "leaves": leaves,
     "natural": natural,
     "ones": ones,
     "uniform": uniform,
@@ -109,7 +148,8 @@ def differing(name: str, images: int) -> None:
     whole("images", images, least=2)
     if one_of("dummy", name, DUMMIES) in ALIKE:
         raise InputError(
-            f"dummy images must differ from each other here, got dummy={name!r}; use natural or uniform"
+            f"dummy images must differ from each other here, got dummy={name!r}; use leaves, natural "
+            "or uniform"
         )
 
 

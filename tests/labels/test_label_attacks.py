@@ -246,7 +246,7 @@ def test_auxiliary_data_absent_or_lacking_a_class(attack, victims):
 
 BAD = [
     (lambda: llg_star(threat("mlp", 8), dummy="zeroes"), "unknown dummy 'zeroes'; did you mean 'zeros'"),
-    (lambda: demix(threat("mlp", 8), dummy="grey"), "unknown dummy 'grey'; known: natural, ones"),
+    (lambda: demix(threat("mlp", 8), dummy="grey"), "unknown dummy 'grey'; known: leaves, natural"),
     (lambda: demix(threat("mlp", 8), dummy="zeros"), "must differ from each other here, got dummy='zeros'"),
     (lambda: counts(threat("mlp", 8), pbar="flatt"), "unknown pbar 'flatt'; did you mean 'flat'"),
     (lambda: yin(threat("mlp", 11)), "yin finds each class once, got batch=11 > classes=10; use another"),

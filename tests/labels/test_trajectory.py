@@ -131,7 +131,10 @@ def test_one_step_is_left_to_demix(victims):
         ({"rounds": 0}, "rounds must be"),
         ({"images": 1}, "images must be"),
         ({"dummy": "grey"}, "dummy 'grey'"),
-        ({"dummy": "ones"}, "must differ from each other here, got dummy='ones'; use natural or uniform"),
+        (
+            {"dummy": "ones"},
+            "must differ from each other here, got dummy='ones'; use leaves, natural or uniform",
+        ),
     ],
 )
 def test_it_refuses(args, message):
