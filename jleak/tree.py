@@ -31,9 +31,9 @@ def total(terms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
     >>> float(total([jnp.ones(()), jnp.ones(())])), float(total([]))
     (2.0, 0.0)
     """
-    gathered = jnp.zeros(len(terms), jnp.result_type(float, *terms))
+    gathered = jnp.zeros(len(terms), jnp.result_type(jnp.zeros(()), *terms))
     for i, term in enumerate(terms):
-        gathered = lax.dynamic_update_index_in_dim(gathered, term, i, 0)
+        gathered = lax.dynamic_update_index_in_dim(gathered, term.astype(gathered.dtype), i, 0)
     return jnp.sum(gathered)
 
 

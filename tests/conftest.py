@@ -6,6 +6,20 @@ from typing import NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import jaxlib
+
+# Most of the suite's time is XLA compiling programs that run once: less optimised ones take two
+# fifths of it. The flags are those of one XLA; another may refuse them.
+if jaxlib.__version__.startswith("0.10."):
+    os.environ["XLA_FLAGS"] = " ".join(
+        [
+            os.environ.get("XLA_FLAGS", ""),
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_backend_optimization_level=1",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        ]
+    )
+
 import jax
 import pytest
 

@@ -121,7 +121,9 @@ def test_one_step_is_left_to_demix(victims):
     params, updates, _ = (jax.tree.map(lambda leaf: leaf[0], part) for part in victims)
     one = dataclasses.replace(THREAT, local_steps=1, lr=0.0)
     view = View(params, updates)
-    np.testing.assert_array_equal(trajectory(one)(KEY, view), demix(one)(KEY, view))
+    for dummy in ("leaves", "uniform"):
+        left, wanted = trajectory(one, dummy=dummy), demix(one, dummy=dummy)
+        np.testing.assert_array_equal(left(KEY, view), wanted(KEY, view))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax import lax
 
 from jleak.check import InputError
-from jleak.models.conv import LAYOUT, convolution, im2col
+from jleak.models.conv import FORMS, LAYOUT, convolution, im2col
 
 SIZE = (2, 7, 9, 3)  # n h w c, not square
 PADDINGS = ["SAME", "VALID", ((2, 0), (1, 3))]
@@ -105,7 +105,7 @@ def test_under_vmap_and_scan_as_alone():
         near(together[i], alone, 1e-5)
 
 
-@pytest.mark.parametrize("form", ["im2col", "lax", "auto"])
+@pytest.mark.parametrize("form", FORMS)
 def test_every_form_takes_the_same_call(form):
     x, w = case((3, 3))
     near(convolution(form)(x, w, (2, 2), "SAME"), reference(x, w, (2, 2), "SAME"), 1e-5)
@@ -131,7 +131,7 @@ def test_inside_a_flax_layer_every_option_is_kept(options):
     near(ours.apply(params, x), plain.apply(params, x), 1e-5)
 
 
-def test_auto_is_im2col_where_that_is_measured_and_xlas_own_elsewhere(monkeypatch):
+def test_auto_is_ours_where_that_is_measured_and_xlas_own_elsewhere(monkeypatch):
     x, w = case((3, 3))
 
     def primitives(backend):
