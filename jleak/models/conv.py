@@ -50,8 +50,7 @@ def _convolve(form, lhs, rhs, window_strides, padding, *, dimension_numbers=LAYO
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, dimension_numbers=layout, **options
         )
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
+    padding = zeros_around(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
     if form == "winograd" and worth(lhs.shape, rhs.shape, window_strides, padding):
         return winograd(lhs, rhs, padding)
     return im2col(lhs, rhs, window_strides, padding)
@@ -97,7 +96,19 @@ def patches(
     >>> patches(x, (2, 2), (1, 1), "VALID")[0, 0, 1, :, :, 0].tolist()
     [[1.0, 2.0], [4.0, 5.0]]
     """
-    (kh, kw), (sh, sw) = window, strides
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:3], (kh, kw), (sh, sw), padding)
-    return windows(jnp.pad(x, ((0, 0), *padding, (0, 0))), (kh, kw), (sh, sw))
+    padding = zeros_around(x.shape[1:3], window, strides, padding)
+    return windows(jnp.pad(x, ((0, 0), *padding, (0, 0))), window, strides)
+
+
+def zeros_around(
+    sides: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Sequence[tuple[int, int]]:
+    """How many rows and columns of zeros a padding, given by name or number, puts around an image.
+
+    >>> zeros_around((4, 4), (3, 3), (1, 1), "SAME")
+    [(1, 1), (1, 1)]
+    """
+    return lax.padtype_to_pads(sides, window, strides, padding) if isinstance(padding, str) else padding

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from jleak.models.conv import LAYOUT, im2col, patches
+from jleak.models.conv import LAYOUT, im2col, patches, zeros_around
 
 Pair = tuple[int, int]
 
@@ -98,9 +98,7 @@ def gram(layer: Geometry, x: Float[Array, "n ..."]) -> Float[Array, "positions p
         a = rows(layer, x)
         return a @ a.T
     (kh, kw), (n, h, w, c) = layer.window, x.shape
-    padding = layer.padding
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads((h, w), layer.window, (1, 1), padding)
+    padding = zeros_around((h, w), layer.window, (1, 1), layer.padding)
     pixels = x.reshape(-1, c)
     pairs = (pixels @ pixels.T).reshape(n, h, w, n, h, w)
     pairs = jnp.pad(pairs, ((0, 0), *padding, (0, 0), *padding))

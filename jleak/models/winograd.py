@@ -192,24 +192,24 @@ def _beside(fn):
         out = fn(x, y)
         return out.reshape(16, count, *out.shape[1:]), 1
 
-    return lambda made: batched
+    return lambda _: batched
 
 
-def _third(fn, given, made_axis):
+def _after_places(fn, given, made):
     """The rule of a kernel's transform: candidates come after the kernel's places."""
 
     def batched(arrays, axes):
-        return fn(jnp.moveaxis(arrays[0], axes[0], given)), made_axis
+        return fn(jnp.moveaxis(arrays[0], axes[0], given)), made
 
-    return lambda made: batched
+    return lambda _: batched
 
 
 _tiles = primitive("winograd_tiles", _cut, _from_images)
 _image = primitive("winograd_image", _folded, _to_images)
 _assembled = primitive("winograd_assembled", _assemble, _to_images)
 _spread = primitive("winograd_spread", _apart, _from_images)
-_taps = primitive("winograd_taps", _kernel, _third(_kernel, 2, 1))
-_untapped = primitive("winograd_untapped", _kernel_t, _third(_kernel_t, 1, 2))
+_taps = primitive("winograd_taps", _kernel, _after_places(_kernel, 2, 1))
+_untapped = primitive("winograd_untapped", _kernel_t, _after_places(_kernel_t, 1, 2))
 _products = primitive("winograd_products", _of_tiles, _beside(_of_tiles))
 _rows = primitive("winograd_rows", _of_sums, _beside(_of_sums))
 _kernels = primitive("winograd_kernels", _of_both, _beside(_of_both))

@@ -33,14 +33,6 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("distance", ALL)
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_weighted_agrees_with_numpy(distance, weights):
-    a, b = update(0), update(1)
-    got = distances.weighted(distance, weights=weights, order=ORDER)(a, b)
-    np.testing.assert_allclose(got, numpy_weighted(distance.__name__, a, b, WEIGHTS[weights]), rtol=1e-5)
-
-
 CHOSEN = {
     "all": [1, 1, 1],
     "first:1": [1, 0, 0],
@@ -50,12 +42,18 @@ CHOSEN = {
 }
 
 
+KINDS = [
+    *(({"weights": name}, distances.weighted, shares) for name, shares in WEIGHTS.items()),
+    *(({"tensors": name}, distances.selected, shares) for name, shares in CHOSEN.items()),
+]
+
+
 @pytest.mark.parametrize("distance", ALL)
-@pytest.mark.parametrize("tensors", CHOSEN)
-def test_selected_agrees_with_numpy(distance, tensors):
+@pytest.mark.parametrize(("settings", "kind", "shares"), KINDS, ids=[str(s) for s, *_ in KINDS])
+def test_weighted_and_selected_agree_with_numpy(distance, settings, kind, shares):
     a, b = update(0), update(1)
-    got = distances.selected(distance, tensors=tensors, order=ORDER)(a, b)
-    np.testing.assert_allclose(got, numpy_weighted(distance.__name__, a, b, CHOSEN[tensors]), rtol=1e-5)
+    got = kind(distance, order=ORDER, **settings)(a, b)
+    np.testing.assert_allclose(got, numpy_weighted(distance.__name__, a, b, shares), rtol=1e-5)
 
 
 @pytest.mark.parametrize("distance", ALL)

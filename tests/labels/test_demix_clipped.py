@@ -15,7 +15,7 @@ from jleak.models import lenet
 from jleak.types import Batch, Threat, View
 
 KEY = jax.random.key(0)
-NONE = jnp.zeros(2)
+NONE = jnp.array(0.0), jnp.array(0.0)
 """No error of db, no doubt of h: `scale` looks at neither."""
 
 
@@ -37,6 +37,13 @@ def test_scale_is_one_at_most_and_never_zero():
     for size in (0.0, 1e-9, 5.0):
         seen = Seen(jnp.zeros((3, 2)), size * jnp.array([1.0, 0.0, -1.0]), jnp.array(0.0), jnp.ones(2), *NONE)
         assert 0 < float(scale(seen, layer, known, 4)) <= 1
+
+
+def test_where_noise_leaves_negative_shares_at_any_scale_nothing_was_scaled():
+    """Not the least scale, which would blow the noise up ten thousand times."""
+    db = jnp.array([0.5, 0.4, -0.4, -0.5])
+    seen = Seen(jnp.zeros((4, 2)), db, jnp.array(0.1), jnp.ones(2), *NONE)
+    assert scale(seen, Head(jnp.zeros((4, 2)), None), Dummy(jnp.ones(2), jnp.zeros((2, 2))), 4) == 1.0
 
 
 def test_noise_of_a_known_size_does_not_hide_the_scale():
