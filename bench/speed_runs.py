@@ -85,7 +85,7 @@ def flops(run: Built) -> float:
     (key, _), shared = (leaf[0] for leaf in programs.apart(run.given)[1]), programs.apart(run.given)[0]
     search, key, view = programs.run_of(run.case, model, run.case.attack_args["steps"], shared, (key, 0))
     state = jax.eval_shape(search.init, key, view)
-    return jax.jit(search.step).lower(key, state, view).cost_analysis()["flops"]
+    return jax.jit(search.step).lower(key, jnp.asarray(0), state, view).cost_analysis()["flops"]
 
 
 def fastest(model: str, plan: Plan, **more) -> tuple[Built, dict[str, dict]]:

@@ -40,7 +40,7 @@ class View(NamedTuple):
       params: the Flax variables that the server sent (batch statistics included).
       update: what came back from the client, after its defense; shaped like `params["params"]`.
       labels: the batch's labels, only where the threat grants them.
-      prior: public side arrays (generator weights, auxiliary images), or None.
+      prior: public side arrays (a generator's weights, or auxiliary images), or None.
       statistics: the BatchNorm statistics of the client's batch, shaped like `params["batch_stats"]`, only
         where the client sends them. No defense acts on them.
     """
@@ -174,6 +174,39 @@ class Model(NamedTuple):
     stages: tuple[Stage, ...] = ()
 
 
+class Generator(NamedTuple):
+    """A generator of images as pure functions: what an attacker takes images to look like.
+
+    Attributes:
+      init: `key -> params`.
+      stages: each `(params, h, y) -> h`; one after the other they lead from latents, (n, latent), to images
+        in [0, 1]. What lies between two of them are features that can be searched as well.
+      latent: entries of z; images are likely where z ~ N(0, I).
+      shape: (h, w, c) of one image.
+      classes: of how many classes it draws images on demand; 0 for one that ignores y.
+    """
+
+    init: Callable[[Key], Params]
+    stages: tuple[Callable[[Params, Array, Labels | SoftLabels | None], Array], ...]
+    latent: int
+    shape: tuple[int, int, int]
+    classes: int = 0
+
+    def apply(
+        self, params: Params, z: Float[Array, "n latent"], y: Labels | SoftLabels | None = None
+    ) -> Float[Array, "n h w c"]:
+        """The images of these latents, and of these classes where it is conditional."""
+        return self.after(0, params, z, y)
+
+    def after(
+        self, stage: int, params: Params, h: Array, y: Labels | SoftLabels | None = None
+    ) -> Float[Array, "n h w c"]:
+        """The images of these features, which are what stage number `stage` takes."""
+        for one in self.stages[stage:]:
+            h = one(params, h, y)
+        return h
+
+
 Loss = Callable[[Float[Array, "n classes"], Labels | SoftLabels], Float[Array, ""]]
 Client = Callable[[Key, Params, Batch], Params]
 Defense = Callable[[Client], Client]
@@ -194,6 +227,7 @@ class Threat:
       local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
       epochs: how often these steps pass over the batch; a step's mini-batch has batch * epochs / local_steps.
       lr: the client's learning rate in these steps.
+      generator: of which `View.prior` holds the weights; None for an attacker without one.
     """
 
     client: Client
@@ -203,6 +237,7 @@ class Threat:
     local_steps: int = 1
     epochs: int = 1
     lr: float = 0.0
+    generator: Generator | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

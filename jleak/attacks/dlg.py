@@ -4,7 +4,7 @@ from jleak import distances
 from jleak.attacks.matching import matching
 from jleak.check import number, whole
 from jleak.labels import label_step
-from jleak.search import Search, optimizer
+from jleak.search import Search, descending, optimizer
 from jleak.spaces import pixels
 from jleak.types import LabelAttack, Threat
 
@@ -39,7 +39,7 @@ def dlg(
         threat,
         space=pixels(threat.shape, mean=0.0, std=1.0, box=False),
         distance=distances.l2,
-        optimizer=optimizer(optim, lr),
+        engine=descending(optimizer(optim, lr)),
         steps=steps,
         labels=label_step(threat, labels),
     )

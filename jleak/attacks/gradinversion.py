@@ -79,7 +79,7 @@ def gradinversion(
     search = descend(
         lambda key, x, y, view: jnp.mean(own(key, x, y, view) + consistency * disagreement(x)),
         start,
-        lambda x, y: (x[0], y),
+        lambda x, y, view: (x[0], y),
         optimizer=optimizer(optim, schedule("cosine", lr, steps, warmup=warmup), noise=noise),
         steps=steps,
         cost=group * threat.local_steps,

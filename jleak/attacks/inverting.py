@@ -5,7 +5,7 @@ from jleak.attacks.matching import matching
 from jleak.attacks.priors import demixed, feature_match, held
 from jleak.check import number, one_of, whole
 from jleak.labels import label_step
-from jleak.search import Search, optimizer, schedule
+from jleak.search import Search, descending, optimizer, schedule
 from jleak.spaces import pixels
 from jleak.types import LabelAttack, Threat
 
@@ -60,8 +60,8 @@ def inverting(
         space=pixels(threat.shape, mean=0.5, std=0.25, box=True, start=start),
         distance=distances.weighted(distance, weights=weights, order=order),
         penalty=lambda x, y, view, known: tv * penalties.total_variation(x),
-        optimizer=optimizer(
-            optim, schedule(decay, lr, steps, warmup=warmup), sign="hard" if signed else "none"
+        engine=descending(
+            optimizer(optim, schedule(decay, lr, steps, warmup=warmup), sign="hard" if signed else "none")
         ),
         steps=steps,
         labels=label_step(threat, labels),
@@ -123,7 +123,9 @@ def inverting_tuned(
         distance=distances.cosine,
         penalty=penalty,
         known=demixed(threat) if targets == "demixing" else None,
-        optimizer=optimizer(optim, schedule("cosine", lr, steps, warmup=warmup), sign="soft", steps=steps),
+        engine=descending(
+            optimizer(optim, schedule("cosine", lr, steps, warmup=warmup), sign="soft", steps=steps)
+        ),
         steps=steps,
         labels=label_step(threat, labels),
     )

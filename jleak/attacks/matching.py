@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import PyTree
 
 from jleak import distances
@@ -16,7 +15,7 @@ from jleak.check import InputError
 from jleak.clients import FedSGD
 from jleak.labels.step import LabelStep
 from jleak.models.taps import Products, pays, products
-from jleak.search import Search, descend
+from jleak.search import Engine, Search
 from jleak.spaces import Space
 from jleak.tree import safe_sqrt, stream
 from jleak.types import Batch, Distance, Key, Labels, Params, SoftLabels, Threat, View
@@ -46,7 +45,7 @@ def matching(
     *,
     space: Space,
     distance: Distance,
-    optimizer: optax.GradientTransformation,
+    engine: Engine,
     steps: int,
     penalty: Prior = lambda x, y, view, known: jnp.zeros(()),
     known: Callable[[Key, View, Labels], PyTree] | None = None,
@@ -54,7 +53,8 @@ def matching(
 ) -> Search:
     """Finds images whose update, through the client that the attacker believes in, matches the observed one.
 
-    min over x (and y) of  distance(client(params, (x, y)), view.update) + penalty(x, y, view, known).
+    min over points of the space (and y) of  distance(client(params, (x, y)), view.update)
+    + penalty(x, y, view, known) + space.penalty(point),  with x = space.decode(point, view.prior, y).
 
     Labels come from the view where the threat grants them, else from `labels`, else (`labels=None`) soft
     labels are optimised along with the images (Zhu et al., NeurIPS 2019). `known(key, view, y)` is worked out
@@ -64,6 +64,7 @@ def matching(
     >>> from jleak.distances import l2
     >>> from jleak.losses import cross_entropy
     >>> from jleak.models import mlp
+    >>> from jleak.search import descending, optimizer
     >>> from jleak.spaces import pixels
     >>> from jleak.types import View
     >>> model = mlp((2, 2, 1), 3, hidden=8)
@@ -71,14 +72,15 @@ def matching(
     >>> batch = Batch(jnp.full((1, 2, 2, 1), 0.25), jnp.array([2]))
     >>> view = View(params, client(jax.random.key(1), params, batch), labels=batch.y)
     >>> attack = matching(Threat(client=client, model=model), distance=l2, steps=200,
-    ...                   space=pixels((1, 2, 2, 1), mean=0.5, std=0.1, box=False), optimizer=optax.adam(0.1))
+    ...                   engine=descending(optimizer("adam", 0.1)),
+    ...                   space=pixels((1, 2, 2, 1), mean=0.5, std=0.1, box=False))
     >>> bool(jnp.allclose(attack(jax.random.key(2), view).x, 0.25, atol=0.02))
     True
     """
 
     def start(key, view):
         k_x, k_y = jax.random.split(key)
-        x = space.init(k_x)
+        x = space.init(k_x, view.prior)
         if view.labels is None and labels is None:
             if known is not None:
                 raise InputError(
@@ -89,21 +91,21 @@ def matching(
         y = labels(k_y, view) if view.labels is None else view.labels
         return {"x": x}, {"y": y, "known": known and known(stream(key, "known"), view, y)}
 
-    def decode(point, fixed):
+    def decode(point, fixed, view):
         y = fixed["y"] if "y" in fixed else jax.nn.softmax(point["y"])
-        return space.decode(point["x"]), y
+        return space.decode(point["x"], view.prior, y), y
 
     apart = mismatch(threat, distance)
 
     def objective(key, point, fixed, view):
-        x, y = decode(point, fixed)
-        return apart(key, view.params, Batch(x, y), view.update) + penalty(x, y, view, fixed.get("known"))
+        x, y = decode(point, fixed, view)
+        loss = apart(key, view.params, Batch(x, y), view.update) + penalty(x, y, view, fixed.get("known"))
+        return loss + space.penalty(point["x"])
 
     def project(point):
         return {**point, "x": space.project(point["x"])}
 
-    cost = threat.local_steps
-    return descend(objective, start, decode, optimizer=optimizer, steps=steps, cost=cost, project=project)
+    return engine(objective, start, decode, steps=steps, cost=threat.local_steps, project=project)
 
 
 def mismatch(threat: Threat, distance: Distance) -> Callable[[Key, Params, Batch, Params], jax.Array]:

@@ -75,7 +75,7 @@ def multistep(
     return descend(
         objective,
         start,
-        lambda x, fixed: (merged(x, fixed[0]), fixed[0]),
+        lambda x, fixed, view: (merged(x, fixed[0]), fixed[0]),
         optimizer=optimizer(optim, schedule(decay, lr, steps), sign="hard" if signed else "none"),
         steps=steps,
         cost=threat.local_steps,

@@ -4,7 +4,7 @@ from jleak import distances
 from jleak.attacks.matching import matching
 from jleak.check import number, whole
 from jleak.labels import labels_first
-from jleak.search import Search, optimizer
+from jleak.search import Search, descending, optimizer
 from jleak.spaces import pixels
 from jleak.types import LabelAttack, Threat
 
@@ -41,7 +41,7 @@ def relative(
         threat,
         space=pixels(threat.shape, mean=0.5, std=0.01, box=False),
         distance=distances.relative,
-        optimizer=optimizer(optim, lr),
+        engine=descending(optimizer(optim, lr)),
         steps=steps,
         labels=labels_first("relative", threat, labels),
     )

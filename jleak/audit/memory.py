@@ -146,12 +146,12 @@ def need(case: Case, model: Model) -> Need:
     def start(key, view, floats):
         return begin(programs.as_search(case, model, floats, 1), key, view)
 
-    def step(key, state, view, floats):
-        return programs.as_search(case, model, floats, 1).step(key, state, view)
+    def step(key, t, state, view, floats):
+        return programs.as_search(case, model, floats, 1).step(key, t, state, view)
 
     floats = known_floats(case)
     first, state = jax.make_jaxpr(start, return_shape=True)(key, view, floats)
-    further = jax.make_jaxpr(step)(key, state, view, floats)
+    further = jax.make_jaxpr(step)(key, jax.ShapeDtypeStruct((), jnp.int32), state, view, floats)
     sent, held = size((view.update, labels, statistics)), size(state)
     work = max(peak(first.jaxpr), peak(further.jaxpr))  # the new state is among its results
     return Need(int(MARGIN * work) + held + sent, 2 * held, size(params) + case.victims * sent)

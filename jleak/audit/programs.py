@@ -248,7 +248,7 @@ def as_search(case: Case, model: Model, floats: Floats, steps: int) -> Search:
         def init(key, view):
             return attack(key, view)
 
-        return Search(init, lambda key, state, view: (state, state.loss), lambda state, view: state, 1)
+        return Search(init, lambda key, t, state, view: (state, state.loss), lambda state, view: state, 1)
 
     return conditioned(make, steps)
 

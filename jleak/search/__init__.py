@@ -1,7 +1,7 @@
 """Search engines: the loop, and the optimisers behind it."""
 
-from jleak.search.engine import Search, advance, begin, best, best_of, conditioned
-from jleak.search.gradient import descend
+from jleak.search.engine import Engine, Search, advance, begin, best, best_of, conditioned
+from jleak.search.gradient import descend, descending
 from jleak.search.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
@@ -15,6 +15,7 @@ from jleak.search.optimizers import (
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Engine",
     "Search",
     "advance",
     "begin",
@@ -22,6 +23,7 @@ __all__ = [
     "best_of",
     "conditioned",
     "descend",
+    "descending",
     "langevin",
     "optimizer",
     "schedule",

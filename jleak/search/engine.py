@@ -24,19 +24,27 @@ class Search:
 
     Attributes:
       init: `(key, view) -> state`.
-      step: `(key, state, view) -> (state, loss)`, the attacker's loss at the point that it evaluated.
+      step: `(key, t, state, view) -> (state, loss)`, step number t: the state after it, and the attacker's
+        loss at the point that it evaluated.
       read: `(state, view) -> Reconstruction`, the best point so far.
       steps: the budget, static.
     """
 
     init: Callable[[Key, View], PyTree]
-    step: Callable[[Key, PyTree, View], tuple[PyTree, Float[Array, ""]]]
+    step: Callable[[Key, Int[Array, ""], PyTree, View], tuple[PyTree, Float[Array, ""]]]
     read: Callable[[PyTree, View], Reconstruction]
     steps: int
 
     def __call__(self, key: Key, view: View) -> Reconstruction:
         state, _ = advance(self, key, begin(self, key, view), view, jnp.asarray(0), self.steps)
         return self.read(state, view)
+
+
+Engine = Callable[..., Search]
+"""What finds the minimum: `(objective, start, decode, *, steps, cost, project) -> Search`, see `descend`.
+
+Recipes are given one, so that the same attack runs with any (`descending`).
+"""
 
 
 def begin(search: Search, key: Key, view: View) -> PyTree:
@@ -59,7 +67,7 @@ def advance(
     The key of a step depends on the run's key and the step's number alone, so a run may be cut anywhere.
     Steps from number `stop` on change nothing, so pieces of one length serve a run of any.
 
-    >>> count = Search(lambda k, v: jnp.array(0), lambda k, s, v: (s + 1, 1.0 * s), lambda s, v: s, 4)
+    >>> count = Search(lambda k, v: jnp.array(0), lambda k, t, s, v: (s + 1, 1.0 * t), lambda s, v: s, 4)
     >>> state, losses = advance(count, jax.random.key(0), jnp.array(0), None, jnp.array(0), 4)
     >>> int(state), losses.tolist()
     (4, [0.0, 1.0, 2.0, 3.0])
@@ -67,7 +75,7 @@ def advance(
     base = stream(key, "steps")
 
     def one(state, t):
-        after, loss = search.step(jax.random.fold_in(base, t), state, view)
+        after, loss = search.step(jax.random.fold_in(base, t), t, state, view)
         return (after if stop is None else select(t < stop, after, state)), loss
 
     return lax.scan(one, state, start + jnp.arange(steps))
@@ -113,7 +121,7 @@ def conditioned(make: Callable[[View], Search], steps: int) -> Search:
       steps: the budget of the searches that it makes.
 
     >>> def make(view):
-    ...     return Search(lambda k, v: view, lambda k, s, v: (s, s), lambda s, v: s, 1)
+    ...     return Search(lambda k, v: view, lambda k, t, s, v: (s, s), lambda s, v: s, 1)
     >>> float(conditioned(make, 1)(jax.random.key(0), jnp.array(3.0)))
     3.0
     """
@@ -121,8 +129,8 @@ def conditioned(make: Callable[[View], Search], steps: int) -> Search:
     def init(key, view):
         return make(view).init(key, view)
 
-    def step(key, state, view):
-        return make(view).step(key, state, view)
+    def step(key, t, state, view):
+        return make(view).step(key, t, state, view)
 
     def read(state, view):
         return make(view).read(state, view)

@@ -1,5 +1,6 @@
 """Search by gradient descent on the attacker's objective."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from jleak.search.engine import Search
+from jleak.search.engine import Engine, Search
 from jleak.tree import select, stream
 from jleak.types import Key, Reconstruction, View
 
@@ -36,7 +37,7 @@ class Descent(NamedTuple):
 def descend(
     objective: Callable[[Key, PyTree, PyTree, View], Float[Array, ""]],
     start: Callable[[Key, View], tuple[PyTree, PyTree]],
-    decode: Callable[[PyTree, PyTree], tuple[Array, Array]],
+    decode: Callable[[PyTree, PyTree, View], tuple[Array, Array]],
     *,
     optimizer: optax.GradientTransformation,
     steps: int,
@@ -51,14 +52,14 @@ def descend(
     Args:
       objective: `(key, point, fixed, view) -> loss`.
       start: `(key, view) -> (point, fixed)`.
-      decode: `(point, fixed) -> (x, y)`.
+      decode: `(point, fixed, view) -> (x, y)`.
       optimizer: any optax transformation, line searches included; those that take a `key=` get a fresh one.
       steps: the budget.
       cost: gradient evaluations of the victim model behind one value of the objective.
       project: applied to the point after every step.
 
     >>> search = descend(lambda key, p, _, view: jnp.sum((p - view) ** 2), lambda key, view: (0 * view, ()),
-    ...                  lambda p, _: (p, None), optimizer=optax.sgd(0.4), steps=20)
+    ...                  lambda p, fixed, view: (p, None), optimizer=optax.sgd(0.4), steps=20)
     >>> [round(float(u), 3) for u in search(jax.random.key(0), jnp.array([1.0, 2.0])).x]
     [1.0, 2.0]
     """
@@ -68,7 +69,9 @@ def descend(
         point, fixed = start(key, view)
         return Descent(point, fixed, tx.init(point), point, jnp.array(jnp.inf), jnp.array(0))
 
-    def step(k_step, state, view):
+    def step(k_step, t, state, view):
+        del t  # the optimiser counts for itself
+
         def value(point, key=None):  # a line search hands on the optimiser's key to who names one
             del key
             return objective(k_step, point, state.fixed, view)
@@ -88,7 +91,15 @@ def descend(
         ), loss
 
     def read(state, view):
-        del view
-        return Reconstruction(*decode(state.best, state.fixed), state.loss, state.evaluations)
+        return Reconstruction(*decode(state.best, state.fixed, view), state.loss, state.evaluations)
 
     return Search(init, step, read, steps)
+
+
+def descending(optimizer: optax.GradientTransformation) -> Engine:
+    """The engine that descends with this optimiser (`descend`).
+
+    >>> descending(optax.sgd(0.1)).keywords["optimizer"].init(jnp.zeros(2))
+    (EmptyState(), EmptyState())
+    """
+    return functools.partial(descend, optimizer=optimizer)

@@ -110,7 +110,7 @@ def test_statistics_that_the_client_sends_are_used(digits):
     def loss(x, sent):
         view = View(params, update, one.y, statistics=sent)
         state = attack.init(jax.random.key(0), view)._replace(point=x[None])
-        return attack.step(jax.random.key(0), state, view)[1]
+        return attack.step(jax.random.key(0), 0, state, view)[1]
 
     sent = jax.jit(model.statistics)(params, other.x)
     assert loss(other.x, sent) < 1e-3 < loss(one.x, sent)

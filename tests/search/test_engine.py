@@ -23,7 +23,7 @@ def noisy(optim="adam"):
     return descend(
         objective,
         lambda key, view: (jax.random.normal(key, view.shape), ()),
-        lambda point, fixed: (point, None),
+        lambda point, fixed, view: (point, None),
         optimizer=optimizer(optim, 0.1),
         steps=STEPS,
     )
@@ -77,7 +77,7 @@ def test_steps_from_stop_on_change_nothing():
 def test_each_step_draws_anew_and_each_run_its_own():
     """The key of a step is fixed by the run's key and the step's number."""
     draws = Search(
-        lambda k, v: jnp.array(0.0), lambda k, s, v: (s, jax.random.uniform(k)), lambda s, v: s, STEPS
+        lambda k, v: jnp.array(0.0), lambda k, t, s, v: (s, jax.random.uniform(k)), lambda s, v: s, STEPS
     )
 
     def losses(key, start, steps):
@@ -92,7 +92,7 @@ def test_each_step_draws_anew_and_each_run_its_own():
 def test_calling_a_search_runs_its_budget():
     count = Search(
         lambda k, v: jnp.array(0),
-        lambda k, s, v: (s + v, 1.0 * s),
+        lambda k, t, s, v: (s + v, 1.0 * s),
         lambda s, v: Reconstruction(s, None, s, s),
         7,
     )
@@ -174,7 +174,7 @@ def test_a_recipe_may_depend_on_the_view():
         return descend(
             lambda key, point, fixed, _: jnp.sum((point - target) ** 2),
             lambda key, _: (jnp.zeros(3), ()),
-            lambda point, fixed: (point, None),
+            lambda point, fixed, view: (point, None),
             optimizer=optax.sgd(lr),
             steps=4,
         )

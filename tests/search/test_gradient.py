@@ -30,7 +30,7 @@ def search(value, start, tx, steps, **rest):
     return descend(
         lambda key, point, fixed, view: value(point),
         lambda key, view: (jnp.asarray(start), ()),
-        lambda point, fixed: (point, None),
+        lambda point, fixed, view: (point, None),
         optimizer=tx,
         steps=steps,
         **rest,
@@ -152,7 +152,7 @@ def test_fixed_things_stay_and_reach_objective_and_decoder():
     one = descend(
         lambda key, point, fixed, view: (point - fixed * view) ** 2,
         lambda key, view: (jnp.array(0.0), jnp.array(7.0)),
-        lambda point, fixed: (point, fixed),
+        lambda point, fixed, view: (point, fixed),
         optimizer=optax.sgd(0.5),
         steps=3,
     )

@@ -1,28 +1,13 @@
-"""Where a search looks for images: how a point starts, becomes images, and is kept legal."""
+"""The images themselves as a search space."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jleak.check import InputError, number, one_of
-from jleak.types import Key
-
-
-class Space(NamedTuple):
-    """A search space over images.
-
-    Attributes:
-      init: `key -> point`, a random start.
-      decode: `point -> images` of shape (n, h, w, c), differentiable.
-      project: `point -> point`, the nearest legal point; applied after every step.
-    """
-
-    init: Callable[[Key], PyTree]
-    decode: Callable[[PyTree], Float[Array, "n h w c"]]
-    project: Callable[[PyTree], PyTree]
+from jleak.spaces.space import Space
 
 
 def _patterned(key, shape, mean, std):
@@ -81,10 +66,11 @@ def pixels(
             f"mean must be a number, or an image that fits {shape[1:]}, got the shape {jnp.shape(mean)}"
         )
 
-    def init(key):
+    def init(key, prior=None):
+        del prior
         return project(first(key, shape, mean, std))
 
     def project(x):
         return jnp.clip(x, 0.0, 1.0) if box else x
 
-    return Space(init, lambda x: x, project)
+    return Space(init, lambda x, prior=None, y=None: x, project)
