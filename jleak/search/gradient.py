@@ -69,9 +69,7 @@ def descend(
         point, fixed = start(key, view)
         return Descent(point, fixed, tx.init(point), point, jnp.array(jnp.inf), jnp.array(0))
 
-    def step(k_step, t, state, view):
-        del t  # the optimiser counts for itself
-
+    def step(k_step, _, state, view):
         def value(point, key=None):  # a line search hands on the optimiser's key to who names one
             del key
             return objective(k_step, point, state.fixed, view)

@@ -125,8 +125,7 @@ def cocktail_party(
         best = batch_at(threat, view, mixed, point)
         return State(point, mixed, tx.init(point), best, jnp.array(jnp.inf), jnp.array(0))
 
-    def step(key, t, state, view):
-        del t
+    def step(key, _, state, view):
         return moved(threat, tx, weights, key, state, view)
 
     def read(state, view):
