@@ -10,7 +10,17 @@ ROOT = Path(__file__).parents[1] / "jleak"
 
 FLOORS = [
     ["types", "tree", "check"],
-    ["models", "losses", "distances", "penalties", "registration", "metrics", "data", "weights"],
+    [
+        "models",
+        "losses",
+        "distances",
+        "penalties",
+        "registration",
+        "metrics",
+        "data",
+        "weights",
+        "torch_file",
+    ],
     ["clients", "labels", "priors", "spaces"],
     ["defenses", "search", "leakage"],
     ["attacks", "training"],
