@@ -30,7 +30,7 @@ LATENT, CANDIDATES = 128, 50
 
 
 class Generator(nn.Module):
-    """The generator of GGL's CelebA experiments: 4x4x512, then transposed convolutions of kernel and stride 2."""
+    """The generator of GGL's faces: 4x4x512, then transposed convolutions of kernel and stride 2."""
 
     def __init__(self):
         super().__init__()

@@ -15,7 +15,7 @@ from jleak import data
 from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
-from jleak.audit.parts import floats_of, known_floats, model_of, weights_of
+from jleak.audit.parts import floats_of, known_floats, model_of, prior_of, weights_of
 from jleak.audit.programs import Attacker, Given, Score
 from jleak.audit.store import Record
 from jleak.data import Images
@@ -149,6 +149,7 @@ def view_of(case: Case, truth: Truth) -> Given:
         labels=truth.batches.y if case.known_labels else None,
         statistics=truth.statistics,
         floats=known_floats(case),
+        prior=prior_of(case),
     )
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jleak.check import InputError, number, one_of
+from jleak.check import number, one_of
 from jleak.spaces.space import Space
 from jleak.types import Generator
 
@@ -83,22 +83,3 @@ def shell(z: jax.Array) -> jax.Array:
     4.0
     """
     return jnp.sum((jnp.square(z).sum(-1) - z.shape[-1]) ** 2)
-
-
-def generator_of(threat_generator: Generator | None, shape: tuple[int, int, int], attack: str) -> Generator:
-    """The attacker's generator, which must make images of the model's shape.
-
-    Raises:
-      InputError: there is none, or its images have another shape.
-    """
-    if threat_generator is None:
-        raise InputError(
-            f"attack {attack!r} searches among a generator's images and was given none; name one with "
-            "--prior, such as digits"
-        )
-    if threat_generator.shape != tuple(shape):
-        raise InputError(
-            f"the prior makes images of {threat_generator.shape}, the model takes {tuple(shape)}; name a "
-            "prior for the data set, or train one with `jleak train-prior`"
-        )
-    return threat_generator
