@@ -82,7 +82,11 @@ class Case:
         one_of("knows", self.knows, KNOWS)
         one_of("precision", self.precision, PRECISIONS)
         if self.attack_args.get("prior"):
-            put(self, "attack_args", self.attack_args | {"prior": priors.fingerprint(self.attack_args["prior"])})
+            put(
+                self,
+                "attack_args",
+                self.attack_args | {"prior": priors.fingerprint(self.attack_args["prior"])},
+            )
         if self.weights:
             put(self, "weights", fingerprint(self.weights))
         if kind is not None and self.knows == "kind" and kind.adapt is None:
