@@ -2,14 +2,14 @@
 
 from jleak import distances, priors
 from jleak.attacks.matching import matching
-from jleak.check import number, one_of, whole
+from jleak.check import one_of, whole
 from jleak.labels import label_step
 from jleak.priors import Prior
-from jleak.search import Search, engine
+from jleak.search import OPTIMIZERS, Search, engine
 from jleak.spaces import latent
 from jleak.types import LabelAttack, Threat
 
-DISTANCES = {"l2": distances.l2_of_tensors, "cosine": distances.cosine}
+DISTANCES = {"l2": distances.mean_l2, "cosine": distances.cosine}
 
 
 def ggl(
@@ -30,14 +30,13 @@ def ggl(
 
     min over z of  D(client(params, (G(z, y), y)), update) + weight R(z).
 
-    D1 is the mean over tensors of the squared distance, D2 the cosine distance; R1 holds the entries of a latent to
-    mean 0 and variance 1, R2 its length to theirs (`jleak.spaces.latent`). Adaptive attackers are those whose
-    threat has a defended client.
+    D1 is the mean over tensors of the squared distance, D2 the cosine distance; R1 holds the entries of a
+    latent to mean 0 and variance 1, R2 its length to theirs (`jleak.spaces.latent`). The client is the one that
+    the attacker believes in: a defended one is GGL's adaptive attack.
 
     Source: Li, Zhang, Liu and Liu, "Auditing Privacy Defenses in Federated Learning via Generative Gradient
-    Leakage", CVPR 2022, equations 3 to 6: D1 + R1 with weight 0.1, the best of its table 1, is the default, as
-    is the label by row sum. Its CMA-ES on faces took 800 rounds of 50 evaluations from z = 0; its code's default
-    are 500 rounds.
+    Leakage", CVPR 2022, equations 3 to 6: D1 + R1 with weight 0.1, the best of its table 1, and the label by
+    row sum. CMA-ES starts at z = 0; on faces it took 800 rounds of 50 evaluations, its code takes 500.
 
     Args:
       threat: what the attacker knows.
@@ -45,11 +44,11 @@ def ggl(
         Weights in `View.prior` come before its own.
       evaluations: the budget, in gradient evaluations of the victim model.
       optim: any optimiser of `jleak.search.ENGINES`.
-      population: candidates a generation, of those that have generations.
+      population: candidates of a step, for those that have several.
       lr: learning rate, of those that have one.
       distance: D1 `l2` or D2 `cosine`.
       regular, weight: R1 `kl`, R2 `norm` or `none`, and its weight.
-      bound: of the latents: `none`, `tanh` or `box` (`jleak.spaces.latent`).
+      bound: of the latents: `none`, `tanh` or `box`.
       labels: the label step (`jleak.labels.label_step`).
 
     Raises:
@@ -57,17 +56,22 @@ def ggl(
         classes than the model's.
     """
     whole("evaluations", evaluations)
-    number("lr", lr, above=0)
     one_of("distance", distance, DISTANCES)
     found = priors.fitting(prior, threat.model)
-    start = "zeros" if ... else "normal"
+    one = engine(optim, evaluations=evaluations // threat.local_steps, population=population, lr=lr)
     return matching(
         threat,
         space=latent(
-            found.generator, threat.batch, weights=found.params, bound=bound, regular=regular, weight=weight
+            found.generator,
+            threat.batch,
+            start="normal" if optim in OPTIMIZERS else "zeros",
+            bound=bound,
+            regular=regular,
+            weight=weight,
+            params=found.params,
         ),
         distance=DISTANCES[distance],
-        engine=...,
-        steps=...,
+        engine=one.engine,
+        steps=one.steps,
         labels=label_step(threat, labels),
     )

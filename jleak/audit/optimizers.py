@@ -24,7 +24,7 @@ SHARED = ("dataset", "weights", "victims", "known_labels", "restarts", "lanes", 
 
 
 class OptimizersConfig(BaseModel):
-    """The attack `ggl` with each of several optimisers at one budget, over models, defenses, priors and seeds.
+    """The attack `ggl` with several optimisers at one budget, over models, defenses, priors and seeds.
 
     Keys are those of `Case` and of `jleak.attacks.ggl`, those of which there may be several in the plural; an
     optimiser's arguments are ggl's, such as `cma_es:population=20`.

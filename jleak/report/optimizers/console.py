@@ -58,9 +58,9 @@ def significance(p: float) -> str:
 def caption(block: Block) -> str:
     """What the numbers are."""
     told = (
-        f"The same {block.victims} victims for all. Rank and wins by the attacker's own loss; median [quartiles]. "
-        "p: that the losses equal\nthose of the first line (signed ranks, Holm). PSNR is an oracle's number: "
-        "no optimiser is chosen by it."
+        f"The same {block.victims} victims for all. Rank and wins by the attacker's own loss; median "
+        "[quartiles]. p: that the losses\nequal those of the first line (signed ranks, Holm). PSNR is an "
+        "oracle's number: no optimiser is chosen by it."
     )
     few = f"\nFewer than {LEAST} victims: no test." if block.victims < LEAST else ""
     none = "\nNo seed was finished with every optimiser." if not block.lines else ""

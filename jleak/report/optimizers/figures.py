@@ -38,7 +38,7 @@ def picture(block: Block, run: Path) -> Picture:
         axis.set_yscale("log")
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
-    text = f"Median and quartiles over the same {block.victims} victims; the best-ranked optimiser is named first."
+    text = f"Median and quartiles over the same {block.victims} victims; the best-ranked one is named first."
     return saved(
         figure, run, slug("optimizers", block.title.replace(",", "")), f"Loss by effort: {block.title}", text
     )
@@ -47,13 +47,15 @@ def picture(block: Block, run: Path) -> Picture:
 def curve(axis: Axes, line: Line, run: Path, color: str, style: str) -> None:
     """One optimiser's course."""
     courses = [course(store.read_images(run, record["case_id"])["losses"]) for record in line.records]
-    low, middle, high = np.nanquantile(np.concatenate(courses, axis=1), (0.25, 0.5, 0.75), axis=1)
-    spent = line.evaluations * np.arange(1, len(middle) + 1) / len(middle)
+    losses = np.concatenate(courses, axis=1)
+    known = np.isfinite(losses).any(axis=1)
+    low, middle, high = np.nanquantile(losses[known], (0.25, 0.5, 0.75), axis=1)
+    spent = line.evaluations * (1 + np.flatnonzero(known)) / len(losses)
     axis.plot(spent, middle, color=color, linestyle=style, label=line.name, linewidth=1.6)
     axis.fill_between(spent, low, high, color=color, alpha=0.12, linewidth=0)
 
 
 def course(losses: np.ndarray) -> np.ndarray:
-    """(pieces, victims) of (pieces, victims, restarts): the best restart's, NaN before the first finite one."""
+    """(pieces, victims) of (pieces, victims, restarts): the best restart's, NaN where none is finite yet."""
     best = losses.min(axis=2)
     return np.where(np.isfinite(best), best, np.nan)

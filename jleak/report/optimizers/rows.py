@@ -120,7 +120,7 @@ def worst(loss: float) -> float:
 def tested(losses: Sequence[Sequence[float]]) -> list[float]:
     """Of the first list and each other one, paired: Holm's corrected p of the signed-rank test.
 
-    Infinite losses count as larger than all others. NaN for the first, and where pairs are fewer than `LEAST`.
+    Infinite losses are larger than all others. NaN for the first, and where pairs are fewer than `LEAST`.
 
     >>> a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     >>> [round(p, 3) for p in tested([a, [2 * x for x in a], a])]
