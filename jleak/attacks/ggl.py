@@ -31,8 +31,8 @@ def ggl(
     min over z of  D(client(params, (G(z, y), y)), update) + weight R(z).
 
     D1 is the mean over tensors of the squared distance, D2 the cosine distance; R1 holds the entries of a
-    latent to mean 0 and variance 1, R2 its length to theirs (`jleak.spaces.latent`). The client is the one that
-    the attacker believes in: a defended one is GGL's adaptive attack.
+    latent to mean 0 and variance 1, R2 its length to theirs (`jleak.spaces.latent`). The client is the one
+    that the attacker believes in: a defended one is GGL's adaptive attack.
 
     Source: Li, Zhang, Liu and Liu, "Auditing Privacy Defenses in Federated Learning via Generative Gradient
     Leakage", CVPR 2022, equations 3 to 6: D1 + R1 with weight 0.1, the best of its table 1, and the label by
