@@ -36,8 +36,8 @@ def layers(
       InputError: the generator has no such stage, a radius below 0.
 
     >>> double = Generator(lambda key: 2.0, (lambda w, z, y: w * z.reshape(-1, 1, 1, 1),), 1, (1, 1, 1))
-    >>> space = layers(double, 0, jnp.array([[1.0]]), radius=0.5)
-    >>> space.decode(space.project(jnp.array([[3.0]])), 2.0, None).ravel().tolist()
+    >>> space = layers(double, 0, jax.numpy.array([[1.0]]), radius=0.5)
+    >>> space.decode(space.project(jax.numpy.array([[3.0]])), 2.0, None).ravel().tolist()
     [3.0]
     """
     whole("stage", stage, least=0)
