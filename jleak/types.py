@@ -231,7 +231,6 @@ class Threat:
       local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
       epochs: how often these steps pass over the batch; a step's mini-batch has batch * epochs / local_steps.
       lr: the client's learning rate in these steps.
-      generator: of which `View.prior` holds the weights; None for an attacker without one.
     """
 
     client: Client
@@ -241,7 +240,6 @@ class Threat:
     local_steps: int = 1
     epochs: int = 1
     lr: float = 0.0
-    generator: Generator | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -3,6 +3,7 @@
 from jleak.priors.biggan import biggan_deep
 from jleak.priors.build import generator
 from jleak.priors.dcgan import dcgan
+from jleak.priors.fit import fitting
 from jleak.priors.generators import GENERATORS
 from jleak.priors.load import Prior, bundled, card, fingerprint, load, save
 from jleak.priors.perceptron import mlp_gan, vae_decoder
@@ -17,6 +18,7 @@ __all__ = [
     "card",
     "dcgan",
     "fingerprint",
+    "fitting",
     "generator",
     "load",
     "mlp_gan",
