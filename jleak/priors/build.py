@@ -36,8 +36,8 @@ def generator(
     """
     checked(shape, classes, latent)
     names = [f"stage{i}" for i in range(len(modules))]
-    some = jax.ShapeDtypeStruct((1, latent), jnp.float32)
-    y = jnp.zeros(1, int) if classes else None
+    some = jax.ShapeDtypeStruct((2, latent), jnp.float32)  # of one image BatchNorm has no moments
+    y = jnp.zeros(2, int) if classes else None
 
     def init(key):
         made, h = {}, some
@@ -52,7 +52,7 @@ def generator(
     variables = jax.eval_shape(init, jax.random.key(0))
     made = Generator(init, stages, latent, tuple(shape), classes)
     out = jax.eval_shape(made.apply, variables, some, y).shape
-    if out != (1, *shape):
+    if out != (2, *shape):
         raise InputError(
             f"the modules make images of {out[1:]}, wanted is {tuple(shape)}; change the last one"
         )
