@@ -18,6 +18,7 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
+from jleak.priors import GENERATORS, PRIORS
 from jleak.search import OPTIMIZERS
 
 ATTACKS = {
@@ -55,8 +56,6 @@ LOSSES = {
 MEASURES: dict[str, Callable] = {
     "mixing": leakage.mixing,
 }
-PRIORS: dict[str, Callable] = {}
-
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
     "labels": LABELS,
@@ -67,6 +66,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "models": MODELS,
     "datasets": SOURCES,
     "optimizers": OPTIMIZERS,
+    "generators": GENERATORS,
     "priors": PRIORS,
 }
 """The kinds of named parts, in the order of `jleak list`."""

@@ -2,13 +2,14 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from jleak import torch_file, weights
 from jleak.check import InputError, one_of
@@ -22,6 +23,9 @@ FOLDER = Path(__file__).parent / "bundled"
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 SUFFIXES = (".safetensors", ".npz", *TORCH)
 """What files are called that hold a prior."""
+
+FACTS = ("dataset", "licence")
+"""What `jleak list` shows of a card beside the generator."""
 
 BROKEN = (
     *(OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, AttributeError),
@@ -124,6 +128,45 @@ def bundled() -> list[str]:
     True
     """
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+
+
+def loaders() -> dict[str, Callable[[], Prior]]:
+    """Of every bundled prior a function that loads it, described by its card.
+
+    >>> sorted(loaders()) == bundled()
+    True
+    """
+    return {name: loader(name) for name in bundled()}
+
+
+def loader(name: str) -> Callable[[], Prior]:
+    """A function that loads that bundled prior; only the file's header is read for its docstring."""
+
+    def prior() -> Prior:
+        return load(name)
+
+    try:
+        with safe_open(FOLDER / f"{name}.safetensors", "numpy") as file:
+            told = file.metadata() or {}
+    except (OSError, SafetensorError):  # `load` says what is wrong with it
+        told = {}
+    prior.__name__ = name
+    prior.__doc__ = summary(told)
+    return prior
+
+
+def summary(told: Mapping[str, str]) -> str:
+    """One line of a card.
+
+    >>> summary(card("dcgan", (8, 8, 1), 10, dataset="digits", licence="CC BY 4.0"))
+    'dcgan, images of 8x8x1, 10 classes; dataset: digits; licence: CC BY 4.0'
+    """
+    sides = told.get("shape", "").strip("[]").replace(", ", "x")
+    classes = told.get("classes", "0")
+    what = f"{told.get('generator', 'unknown')}, images of {sides}"
+    what += f", {classes} classes" if classes != "0" else ""
+    facts = [f"{name}: {told[name]}" for name in FACTS if name in told]
+    return "; ".join([what, *facts])
 
 
 def restored(stored: weights.Stored) -> tuple[Generator, Params]:
