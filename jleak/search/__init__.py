@@ -1,7 +1,7 @@
 """Search engines: the loop, and the optimisers behind it."""
 
 from jleak.search.engine import Engine, Search, advance, begin, best, best_of, conditioned
-from jleak.search.engines import ENGINES, engine, generations, populous
+from jleak.search.engines import ENGINES, budgeted, engine, generations, populous
 from jleak.search.evolution import evolve, evolving
 from jleak.search.gradient import descend, descending
 from jleak.search.optimizers import (
@@ -30,6 +30,7 @@ __all__ = [
     "begin",
     "best",
     "best_of",
+    "budgeted",
     "conditioned",
     "descend",
     "descending",

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from jleak.check import InputError, one_of
+from jleak.check import InputError, number, one_of
 from jleak.search.engine import Engine
 from jleak.search.evolution import evolving
 from jleak.search.gradient import descending
@@ -76,6 +76,37 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "random_search": _random,
 }
 """name -> what makes the engine from `engine`'s settings."""
+
+
+def budgeted(
+    name: str, evaluations: int, *, population: int = 50, share: float = 0.8, **settings: Any
+) -> tuple[Engine, int]:
+    """The engine of that name and the steps in which it spends a budget, as far as whole generations fill it.
+
+    Args:
+      name, population, share, settings: as for `engine`; here `share` is of the evaluations.
+      evaluations: of the objective.
+
+    Raises:
+      InputError: as `engine`; a budget below one generation.
+
+    >>> [budgeted(name, 1000, population=40)[1] for name in ("adam", "snes", "snes+adam")]
+    [1000, 25, 220]
+    """
+    first, plus, second = name.partition("+")
+    if not plus:
+        made = engine(name, population=population, **settings)
+        return made, generations(evaluations, population) if populous(name) else evaluations
+    number("share", share, above=0, below=1)
+    early, late = (
+        budgeted(part, spent, population=population, **settings)
+        for part, spent in (
+            (first, int(share * evaluations)),
+            (second, evaluations - int(share * evaluations)),
+        )
+    )
+    steps = early[1] + late[1]
+    return then(early[0], late[0], share=early[1] / steps), steps
 
 
 def populous(name: str) -> bool:

@@ -49,7 +49,7 @@ def doubling(strategy: str, *, population: int, runs: int = 3, **settings: Any) 
             )
 
         def again(k):
-            def make(found):
+            def make(found, _):
                 return run(k, lambda key, view: (start(key, view)[0], found.fixed))
 
             return Stage(make, steps // (runs * 2**k))

@@ -11,18 +11,19 @@ from jaxtyping import Array, Float, PyTree
 from jleak.check import InputError, number, whole
 from jleak.search.engine import Engine, Search, best
 from jleak.tree import stream
+from jleak.types import View
 
 
 class Stage(NamedTuple):
     """A search that begins where another has ended.
 
     Attributes:
-      make: `found -> Search`; found is the state in which the stage before it ended, with `best`, `fixed`
-        and `loss`. Whatever it holds may go into the recipe: a start, a constraint, what stays fixed.
+      make: `(found, view) -> Search`; found is the state in which the stage before it ended, with `best`,
+        `fixed` and `loss`. Whatever they hold may go into the recipe: a start, a constraint.
       steps: the budget of the searches that it makes, static.
     """
 
-    make: Callable[[Any], Search]
+    make: Callable[[Any, View], Search]
     steps: int
 
 
@@ -78,7 +79,7 @@ def staged(first: Search, *later: Stage) -> Search:
     ...            lambda p, fixed, view: (p, None))
     >>> coarse, fine = descending(optax.sgd(0.1)), descending(optax.sgd(0.4))
     >>> search = staged(coarse(*problem, steps=3), Stage(
-    ...     lambda found: fine(problem[0], lambda key, view: (found.best, ()), problem[2], steps=9), 9))
+    ...     lambda found, _: fine(problem[0], lambda key, view: (found.best, ()), problem[2], steps=9), 9))
     >>> round(float(search(jax.random.key(0), jnp.array(2.0)).x), 4), search.steps
     (2.0, 12)
     """
@@ -90,15 +91,15 @@ def staged(first: Search, *later: Stage) -> Search:
     for stage in later[:-1]:
         begins.append(begins[-1] + stage.steps)
 
-    def search_of(k, states):
-        made = later[k - 1].make(states[k - 1]) if k else first
+    def search_of(k, states, view):
+        made = later[k - 1].make(states[k - 1], view) if k else first
         if k and made.steps != later[k - 1].steps:
             told = later[k - 1].steps
             raise InputError(f"stage {k + 1} must make a search of {told} steps, got steps={made.steps}")
         return made
 
     def opened(k, key, states, view):
-        return search_of(k, states).init(stream(key, f"stage {k}"), view)
+        return search_of(k, states, view).init(stream(key, f"stage {k}"), view)
 
     def init(key, view):
         states = (first.init(key, view),)
@@ -113,7 +114,7 @@ def staged(first: Search, *later: Stage) -> Search:
             own = states[k]
             if k:
                 own = lax.cond(t == begin, lambda: opened(k, key, states, view), lambda: states[k])
-            own, loss = search_of(k, states).step(key, t - begin, own, view)
+            own, loss = search_of(k, states, view).step(key, t - begin, own, view)
             return (*states[:k], own, *states[k + 1 :]), loss
 
         return one
@@ -126,7 +127,7 @@ def staged(first: Search, *later: Stage) -> Search:
         return Stages(states), loss
 
     def read(state, view):
-        runs = [search_of(k, state.states).read(own, view) for k, own in enumerate(state.states)]
+        runs = [search_of(k, state.states, view).read(own, view) for k, own in enumerate(state.states)]
         return best(jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs))
 
     return Search(init, step, read, begins[-1] + later[-1].steps)
@@ -151,7 +152,8 @@ def then(first: Engine, second: Engine, *, share: float = 0.5) -> Engine:
         early = min(max(round(share * steps), 1), steps - 1)
         rest = {"cost": cost, "project": project}
 
-        def refine(found):
+        def refine(found, view):
+            del view
             return second(
                 objective, lambda key, view: (found.best, found.fixed), decode, steps=steps - early, **rest
             )
