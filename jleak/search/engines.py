@@ -98,12 +98,10 @@ def budgeted(
         made = engine(name, population=population, **settings)
         return made, generations(evaluations, population) if populous(name) else evaluations
     number("share", share, above=0, below=1)
+    shares = (int(share * evaluations), evaluations - int(share * evaluations))
     early, late = (
         budgeted(part, spent, population=population, **settings)
-        for part, spent in (
-            (first, int(share * evaluations)),
-            (second, evaluations - int(share * evaluations)),
-        )
+        for part, spent in zip((first, second), shares, strict=True)
     )
     steps = early[1] + late[1]
     return then(early[0], late[0], share=early[1] / steps), steps
