@@ -1,16 +1,8 @@
 """Training of models: a pure step, a piece of a training as one scan, accuracy."""
 
 from jleak.training.augment import augmented
-from jleak.training.step import (
-    MOMENTUM,
-    Pool,
-    State,
-    begun,
-    judging,
-    order,
-    piece,
-    transformation,
-)
+from jleak.training.pieces import Pool, order, scanned
+from jleak.training.step import MOMENTUM, State, begun, judging, piece, transformation
 
 __all__ = [
     "MOMENTUM",
@@ -21,5 +13,6 @@ __all__ = [
     "judging",
     "order",
     "piece",
+    "scanned",
     "transformation",
 ]
