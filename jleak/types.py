@@ -184,6 +184,8 @@ class Generator(NamedTuple):
       latent: entries of z; images are likely where z ~ N(0, I).
       shape: (h, w, c) of one image.
       classes: of how many classes it draws images on demand; 0 for one that ignores y.
+      statistics: `(params, z, y) -> batch statistics`, mean and variance at every BatchNorm layer, shaped
+        like `params["batch_stats"]`; None without BatchNorm.
     """
 
     init: Callable[[Key], Params]
@@ -191,6 +193,7 @@ class Generator(NamedTuple):
     latent: int
     shape: tuple[int, int, int]
     classes: int = 0
+    statistics: Callable[[Params, Float[Array, "n latent"], Labels | SoftLabels | None], PyTree] | None = None
 
     def apply(
         self, params: Params, z: Float[Array, "n latent"], y: Labels | SoftLabels | None = None
