@@ -18,7 +18,9 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
+from jleak.priors.critics import TRUNKS as CRITICS
 from jleak.search import OPTIMIZERS
+from jleak.training import OBJECTIVES
 
 ATTACKS = {
     "cocktail_party": attacks.cocktail_party,
@@ -68,6 +70,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "datasets": SOURCES,
     "optimizers": OPTIMIZERS,
     "priors": PRIORS,
+    "objectives": OBJECTIVES,
+    "critics": CRITICS,
 }
 """The kinds of named parts, in the order of `jleak list`."""
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jleak.check import InputError, whole
+from jleak.check import whole
 from jleak.models.layers import Parts, convolve, parts
+from jleak.priors.build import conditions
 from jleak.types import Key, Labels, Params, SoftLabels
 
 Trunk = Callable[[Float[Array, "n h w c"]], Float[Array, "n width"]]
@@ -111,20 +111,6 @@ def encoder(trunk: nn.Module, shape: tuple[int, int, int], classes: int = 0, *, 
     return _network(_Encoder(trunk, classes, whole("latent", latent)), shape, classes)
 
 
-def one_hot(y: Labels | SoftLabels | None, classes: int) -> Float[Array, "n classes"]:
-    """Labels as rows that sum to one; label distributions as they are.
-
-    Raises:
-      InputError: no labels.
-
-    >>> one_hot(jnp.array([1]), 3).tolist()
-    [[0.0, 1.0, 0.0]]
-    """
-    if y is None:
-        raise InputError(f"a network of {classes} classes needs labels, got None; give y")
-    return jax.nn.one_hot(y, classes) if y.ndim == 1 else y
-
-
 def _network(module: nn.Module, shape: tuple[int, int, int], classes: int) -> Network:
     def init(key):
         return module.init(key, jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32))
@@ -167,7 +153,7 @@ class _Critic(nn.Module):
         score = nn.Dense(1, name="score")(h)[:, 0]
         if not self.classes:
             return score
-        v = nn.Dense(h.shape[-1], use_bias=False, name="classes")(one_hot(y, self.classes))
+        v = nn.Dense(h.shape[-1], use_bias=False, name="classes")(conditions(y, self.classes))
         return score + (v * h).sum(-1)
 
 
@@ -180,6 +166,6 @@ class _Encoder(nn.Module):
     def __call__(self, x, y):
         h = self.trunk(x)
         if self.classes:
-            h = jnp.concatenate([h, one_hot(y, self.classes)], -1)
+            h = jnp.concatenate([h, conditions(y, self.classes)], -1)
         moments = nn.Dense(2 * self.latent, name="moments")(h)
         return moments[:, : self.latent], moments[:, self.latent :]

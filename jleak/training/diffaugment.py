@@ -95,8 +95,8 @@ def cutout(key: Key, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
 def cut_lines(key: Key, n: int, side: int) -> Bool[Array, "n side"]:
     """Which lines of a side are cut in each of n images: half of them, fewer at the border.
 
-    >>> cut_lines(jax.random.key(0), 50, 8).sum(1).min(), cut_lines(jax.random.key(0), 50, 8).sum(1).max()
-    (Array(4, dtype=int32), Array(4, dtype=int32))
+    >>> sorted({*cut_lines(jax.random.key(0), 50, 8).sum(1).tolist()})
+    [2, 3, 4]
     """
     cut = round(side * CUT)
     first = jax.random.randint(key, (n, 1), 0, side + 1 - cut % 2) - cut // 2

@@ -78,9 +78,9 @@ def drawn(
 def averaging(trainer: Trainer, ema: float) -> Trainer:
     """The same training, of whose generator `average` follows the weights.
 
-    After step t = 1, 2, ...: average <- d average + (1 - d) weights, with d = min(ema, (1 + t) / (10 + t)), so
-    that the start is soon forgotten. Source: Karras et al., ICLR 2018, for the average; the growing d is our
-    choice.
+    After step t = 1, 2, ...: average <- d average + (1 - d) weights, with d = min(ema, (1 + t) / (10 + t)),
+    so that the start is soon forgotten. Source: Karras et al., ICLR 2018, for the average; the growing
+    d is our choice.
 
     Args:
       trainer: a training that leaves `average` alone.

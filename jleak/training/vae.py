@@ -27,9 +27,9 @@ def vae(
 ) -> Trainer:
     """Training by the evidence lower bound: G is the decoder.
 
-    Both networks descend -E log p(x | G(z)) + beta KL(N(m, s^2) || N(0, I)), with z = m + s e, e ~ N(0, I), and
-    m, log s^2 the encoder's. A pixel of G is the probability of a Bernoulli variable, of which the image's
-    pixel in [0, 1] is taken for the mean.
+    Both networks descend -E log p(x | G(z)) + beta KL(N(m, s^2) || N(0, I)), with z = m + s e, e ~ N(0, I),
+    and m, log s^2 the encoder's. A pixel of G is the probability of a Bernoulli variable, of which the
+    image's pixel in [0, 1] is taken for the mean.
 
     Source: Kingma and Welling, ICLR 2014, eq. 10 and appendix C.1; beta: Higgins et al., ICLR 2017, eq. 4.
 

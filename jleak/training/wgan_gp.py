@@ -29,9 +29,9 @@ def wgan_gp(
 ) -> Trainer:
     """Training by a critic whose gradient has norm 1 between real and generated images.
 
-    The critic D descends E D(G(z)) - E D(x) + penalty E (||grad D(u)|| - 1)^2, with u = e x + (1 - e) G(z) and
-    e uniform on [0, 1]; after `n_critic` of its steps the generator descends -E D(G(z)). Images are in [-1, 1].
-    The loss is the mean of the critic's.
+    The critic D descends E D(G(z)) - E D(x) + penalty E (||grad D(u)|| - 1)^2, with u = e x + (1 - e) G(z)
+    and e uniform on [0, 1]; after `n_critic` of its steps the generator descends -E D(G(z)). Images are in
+    [-1, 1]. The loss is the mean of the critic's.
 
     Source: Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, NeurIPS 2017, eq. 3 and alg. 1; Adam's b1 is
     0.5 in Li et al., CVPR 2022, appendix B (theirs: 0).
