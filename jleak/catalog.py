@@ -19,8 +19,14 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
+<<<<<<< HEAD
 from jleak.priors import GENERATORS
 from jleak.search import ENGINES
+=======
+from jleak.priors.critics import TRUNKS as CRITICS
+from jleak.search import OPTIMIZERS
+from jleak.training import OBJECTIVES
+>>>>>>> train
 
 ATTACKS = {
     "cocktail_party": attacks.cocktail_party,
@@ -74,6 +80,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "optimizers": ENGINES,
     "generators": GENERATORS,
     "priors": PRIORS,
+    "objectives": OBJECTIVES,
+    "critics": CRITICS,
 }
 """The kinds of named parts, in the order of `jleak list`."""
 

@@ -36,8 +36,8 @@ def generator(
     """
     checked(shape, classes, latent)
     names = [f"stage{i}" for i in range(len(modules))]
-    some = jax.ShapeDtypeStruct((1, latent), jnp.float32)
-    y = jnp.zeros(1, int) if classes else None
+    some = jax.ShapeDtypeStruct((2, latent), jnp.float32)  # of one image BatchNorm has no moments
+    y = jnp.zeros(2, int) if classes else None
 
     def init(key):
         made, h = {}, some
