@@ -19,14 +19,10 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
-<<<<<<< HEAD
 from jleak.priors import GENERATORS
-from jleak.search import ENGINES
-=======
 from jleak.priors.critics import TRUNKS as CRITICS
-from jleak.search import OPTIMIZERS
+from jleak.search import ENGINES
 from jleak.training import OBJECTIVES
->>>>>>> train
 
 ATTACKS = {
     "cocktail_party": attacks.cocktail_party,

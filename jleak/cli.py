@@ -240,8 +240,8 @@ def train_prior(
 ):
     """Train a generator of images, an attacker's prior: a safetensors file with a card, a sheet of samples.
 
-    Without any option: a DCGAN by WGAN-GP on half of scikit-learn's digits. The other half, private:digits, is
-    left to victims.
+    Without any option: a DCGAN by WGAN-GP on half of scikit-learn's digits. The other half, private:digits,
+    is left to victims.
     """
     from jleak.report import priors
 
