@@ -75,7 +75,7 @@ def gifd(
         def make(before, view):
             weights = found.params if view.prior is None else view.prior
             h = made.stages[k - 1](weights, before.best["x"], before.fixed["y"])
-            reach = radius * jnp.abs(h).sum(range(1, h.ndim)).mean()
+            reach = radius * sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(h)) / threat.batch
             space = layers(made, k, h, radius=reach, params=found.params)
             return stage(k, space, lambda key, view: before.fixed["y"])
 
