@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.scipy.linalg import expm
+from jax.scipy.linalg import expm, solve_triangular
+from jax.scipy.stats import rankdata
 
 from jleak.check import InputError, one_of, whole
 from jleak.search.strategy import Strategy, distribution, falling, grown, made, sloped
+from jleak.tree import stream
 
 LARGEST = 4096
 """Of the dimensions in which a full covariance is kept: 64 MiB, and a minute for an eigendecomposition."""
@@ -165,13 +167,15 @@ def sorted_first(name: str, **changes: Callable) -> Callable[[int, int, int], St
 def rm_es(population: int, dim: int, steps: int) -> Strategy:
     """Rm-ES of two paths, with a coefficient for each candidate (evosax draws one for all).
 
-    Source: Li and Zhang, "A Simple Yet Efficient Evolution Strategy for Large-Scale Black-Box
-    Optimization", IEEE TEVC 2018, equation 9.
+    Source: Li and Zhang, "A Simple Yet Efficient Evolution Strategy for Large-Scale Black-Box Optimization",
+    IEEE TEVC 2018, equations 9 and 12 to 14: the step grows where this generation's better half ranks before
+    the last one's. (evosax compares their weights, which never change, and so lets it shrink at once.)
     """
     del steps
     es, params = made("Rm_ES", population, dim, m=2)
     params = params.replace(std_min=1e-8)
     keep = jnp.sqrt(1 - params.c_1) ** jnp.arange(2, -1, -1)
+    weights, half = params.weights[: es.num_elites], es.num_elites
 
     def ask(key, t, state):
         del t
@@ -179,7 +183,57 @@ def rm_es(population: int, dim: int, steps: int) -> Strategy:
         along = drawn[:, dim:] * (jnp.sqrt(params.c_1) * keep[1:])
         return state.mean + state.std * (keep[0] * drawn[:, :dim] + along @ state.P), state
 
-    return distribution(es, params, ask=ask)
+    def tell(key, points, fitness, state, lr):
+        del lr
+        after, _ = es.tell(key, points, fitness, state, params)
+        elites = jnp.sort(fitness)[:half]
+        ranks = rankdata(jnp.concatenate([jnp.abs(state.fitness_elites_sorted), elites]))
+        gain = weights @ (ranks[:half] - ranks[half:]) / half - params.q_star
+        rate = (1 - params.c_std) * state.cumulative_rank_rate + params.c_std * gain
+        std = jnp.clip(state.std * jnp.exp(rate / params.d_std), params.std_min, params.std_max)
+        return after.replace(std=std, cumulative_rank_rate=rate, fitness_elites_sorted=elites)
+
+    return distribution(es, params, ask=ask, tell=tell)
+
+
+def iamalgam(name: str) -> Callable[[int, int, int], Strategy]:
+    """iAMaLGaM, whose multiplier scales the covariance that is sampled.
+
+    Source: Bosman, Grahl and Thierens, "Benchmarking Parameter-Free AMaLGaM on Functions With and Without
+    Noise", Evolutionary Computation 2013, section 3. (evosax adds a constant to the covariance, scales only the
+    mean's shift, and measures how far the better points lie in variances, not standard deviations.)
+    """
+
+    def factory(population, dim, steps):
+        del steps
+        es, params = made(name, population, dim, std_schedule=lambda t: 0.0)
+
+        def root(state):
+            spread = state.c_mult * state.C
+            if spread.ndim == 1:
+                return jnp.diag(jnp.sqrt(spread))
+            return jnp.linalg.cholesky(spread + 1e-6 * jnp.trace(spread) / dim * jnp.eye(dim))
+
+        def ask(key, t, state):
+            del t
+            points = state.mean + jax.random.normal(key, (population, dim)) @ root(state).T
+            ahead = stream(key, "ahead"), points, state.c_mult, state.mean_shift
+            return es.anticipated_mean_shift(*ahead, params), state
+
+        def tell(key, points, fitness, state, lr):
+            del lr
+            after, _ = es.tell(key, points, fitness, state, params)
+            better = (fitness < state.best_fitness_shaped) & (rankdata(fitness) <= es.num_elites)
+            shift = better @ points / jnp.maximum(better.sum(), 1) - state.mean
+            ratio = jnp.abs(solve_triangular(root(state), shift, lower=True)).max()
+            scale, still = es.adaptive_variance_scaling(
+                better.any(), ratio, state.c_mult, state.nis_counter, params
+            )
+            return after.replace(c_mult=scale, nis_counter=still)
+
+        return distribution(es, params, ask=ask, tell=tell)
+
+    return factory
 
 
 def gradientless_descent(population: int, dim: int, steps: int) -> Strategy:
@@ -211,7 +265,14 @@ def diffusion_evolution(population: int, dim: int, steps: int) -> Strategy:
         )
 
     return grown(
-        *made("DiffusionEvolution", population, dim, num_generations=steps + 1, fitness_mapping=density)
+        *made(
+            "DiffusionEvolution",
+            population,
+            dim,
+            num_generations=steps + 1,
+            fitness_mapping=density,
+            num_latent_dims=min(2, dim),
+        )
     )
 
 
@@ -252,8 +313,8 @@ STRATEGIES: dict[str, Callable[[int, int, int], Strategy]] = {
     "des": plain(distribution, "DiscoveredES"),
     "diffusion_evolution": diffusion_evolution,
     "gradientless_descent": gradientless_descent,
-    "iamalgam_full": scheduled(distribution, "iAMaLGaM_Full"),
-    "iamalgam_univariate": scheduled(distribution, "iAMaLGaM_Univariate"),
+    "iamalgam_full": iamalgam("iAMaLGaM_Full"),
+    "iamalgam_univariate": iamalgam("iAMaLGaM_Univariate"),
     "lm_ma_es": sorted_first("LM_MA_ES"),
     "ma_es": sorted_first("MA_ES"),
     "mr15_ga": plain(grown, "MR15_GA"),
