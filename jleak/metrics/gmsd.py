@@ -43,8 +43,8 @@ def ms_gmsd(x: Float[Array, "n h w c"], truth: Float[Array, "n h w c"]) -> Float
     Our own choices: pixels beyond the border repeat the last ones (zeros would draw an edge around a bright
     image), an odd last row or column is left out of the means, and a scale counts where its sides are at
     least 4 pixels, the weights of those that count being scaled to sum to one: all four from 32 x 32 on,
-    three at 28 x 28, two at 8 x 8. There a *blank* image scores lower than the true one moved by a pixel; read
-    `ssim` beside it. Scores compare only with those of images of the same size.
+    three at 28 x 28, two at 8 x 8. There a *blank* image scores lower than the true one moved by a pixel:
+    read `ssim` beside it. Scores compare only with those of images of the same size.
 
     Args:
       x: reconstructions in [0, 1].
