@@ -4,13 +4,14 @@ A line here enrols a part in the command line, `jleak list`, the contract tests 
 register nothing: wherever a name is taken, `package.module:factory` is taken as well.
 """
 
+import functools
 import importlib
 import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from jleak import attacks, leakage, losses, models
+from jleak import attacks, leakage, losses, models, priors
 from jleak.check import REQUIRED, InputError, arguments, keywords, number, one_of, whole
 from jleak.clients import CLIENTS
 from jleak.data import SOURCES
@@ -18,13 +19,19 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
-from jleak.search import OPTIMIZERS
+from jleak.priors import GENERATORS
+from jleak.priors.critics import TRUNKS as CRITICS
+from jleak.search import ENGINES
+from jleak.training import OBJECTIVES
 
 ATTACKS = {
     "cocktail_party": attacks.cocktail_party,
     "demixing": attacks.demixing,
     "dense": attacks.dense,
     "dlg": attacks.dlg,
+    "ggl": attacks.ggl,
+    "gias": attacks.gias,
+    "gifd": attacks.gifd,
     "gradinversion": attacks.gradinversion,
     "idlg": attacks.idlg,
     "inverting": attacks.inverting,
@@ -55,7 +62,7 @@ LOSSES = {
 MEASURES: dict[str, Callable] = {
     "mixing": leakage.mixing,
 }
-PRIORS: dict[str, Callable] = {}
+PRIORS = {name: functools.partial(priors.load, name) for name in priors.bundled()}
 
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
@@ -66,8 +73,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "measures": MEASURES,
     "models": MODELS,
     "datasets": SOURCES,
-    "optimizers": OPTIMIZERS,
+    "optimizers": ENGINES,
+    "generators": GENERATORS,
     "priors": PRIORS,
+    "objectives": OBJECTIVES,
+    "critics": CRITICS,
 }
 """The kinds of named parts, in the order of `jleak list`."""
 

@@ -1,4 +1,4 @@
-"""The command line: `jleak audit | labels | train-model | list | report`.
+"""The command line: `jleak audit | labels | bench-optimizers | train-model | train-prior | list | report`.
 
 Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
 """
@@ -36,6 +36,11 @@ CONTENT = "The attacker's own loss at which it leaves a victim; 0 for never."
 TRAINED = "Weights of the model, by `jleak train-model`; else it is untrained."
 MEMORY = "GiB for the attacks, of each GPU or of the machine; default 75 % of what is free."
 PRECISE = "Of the attacker's products on a GPU or TPU: float32, tensorfloat32, bfloat16."
+BUDGET = "Gradient evaluations of the victim model, a victim and start."
+GENERATOR = "The attacker's generator: a bundled one, or a file of `jleak train-prior`."
+ANY = "digits, npz:PATH, folder:PATH or tfds:NAME."
+HALF = "public (default): the half that victims of private:DATASET do not hold; or all."
+AGAINST = "Critic, or for vae the encoder: conv or mlp, as NAME:argument=value."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -117,6 +122,38 @@ def labels(
     _run("labels", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
 
 
+@app.command("bench-optimizers")
+def bench_optimizers(
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
+    optimizer: Annotated[list[str] | None, typer.Option(help=f"What searches. {NAMED}")] = None,
+    evaluations: Annotated[int | None, typer.Option(help=f"{BUDGET} Default 2000.")] = None,
+    prior: Annotated[list[str] | None, typer.Option(help=f"{GENERATOR} {SEVERAL}")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help=f"Model under attack. {NAMED}")] = None,
+    weights: Annotated[str | None, typer.Option(help=TRAINED)] = None,
+    defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
+    knows: Annotated[list[str] | None, typer.Option(help=KNOWING)] = None,
+    victims: Annotated[int | None, typer.Option(help="Clients a seed.")] = None,
+    restarts: Annotated[int | None, typer.Option(help=STARTS)] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
+    memory: Annotated[float | None, typer.Option(help=MEMORY)] = None,
+    out: Annotated[Path | None, typer.Option(help="The run; default in runs/, by date.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Give one leak to several optimisers of a generator's latents: a leaderboard, curves and a report.
+
+    Without any option: scikit-learn's digits and their prior, LeNet, six optimisers, with and without noise.
+    """
+    flags = {
+        "optimizers": optimizer, "evaluations": evaluations, "priors": prior, "dataset": dataset,
+        "models": model, "weights": weights, "defenses": defense, "knows": knows, "victims": victims,
+        "restarts": restarts, "seeds": seed, "memory": memory,
+    }  # fmt: skip
+    _run("bench-optimizers", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
+
+
 def _run(kind, flags, *, config, out, resume, cache, no_cache) -> None:
     """Runs the command of that kind with what its flags say."""
     if resume and out is None:
@@ -170,6 +207,51 @@ def train_model(
     }  # fmt: skip
     place = {"out": out, "save_every": save_every, "resume": resume}
     training.start(flags, **place, cache=None if no_cache else cache or "default")
+
+
+@app.command("train-prior")
+def train_prior(
+    generator: Annotated[
+        str | None, typer.Option(help="dcgan, mlp_gan, vae_decoder, as NAME:arg=value.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help=ANY)] = None,
+    part: Annotated[str | None, typer.Option(help=HALF)] = None,
+    out: Annotated[Path | None, typer.Option(help="The prior; default GENERATOR.safetensors.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="wgan_gp, non_saturating or vae, as NAME:arg=value.")
+    ] = None,
+    critic: Annotated[str | None, typer.Option(help=AGAINST)] = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Draw images of a class on demand.")
+    ] = False,
+    batch: Annotated[int | None, typer.Option(help="Images a step of the critic; default 64.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images; default 100.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Kept of the running average in a step; .999.")] = None,
+    float16: Annotated[bool, typer.Option("--float16", help="Write float16, half the size.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Of the images; goes on the card.")] = None,
+    note: Annotated[str | None, typer.Option(help="Goes on the card.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes every number.")] = None,
+    save_every: Annotated[int, typer.Option(help="Also keep GENERATOR-STEP after each so many steps.")] = 0,
+    sheet_every: Annotated[int, typer.Option(help="Steps between sheets of samples; default a tenth.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training to --out.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Train a generator of images, an attacker's prior: a safetensors file with a card, a sheet of samples.
+
+    Without any option: a DCGAN by WGAN-GP on half of scikit-learn's digits. The other half, private:digits,
+    is left to victims.
+    """
+    from jleak.report import priors
+
+    flags = {
+        "generator": generator, "dataset": dataset, "part": part, "objective": objective, "critic": critic,
+        "conditional": conditional or None, "batch": batch, "epochs": epochs, "steps": steps, "ema": ema,
+        "half": float16 or None, "licence": licence, "note": note, "seed": seed,
+    }  # fmt: skip
+    place = {"out": out, "save_every": save_every, "sheet_every": sheet_every, "resume": resume}
+    priors.start(flags, **place, cache=None if no_cache else cache or "default")
 
 
 @app.command("list")

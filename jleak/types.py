@@ -184,6 +184,8 @@ class Generator(NamedTuple):
       latent: entries of z; images are likely where z ~ N(0, I).
       shape: (h, w, c) of one image.
       classes: of how many classes it draws images on demand; 0 for one that ignores y.
+      statistics: `(params, z, y) -> batch statistics`, mean and variance at every BatchNorm layer, shaped
+        like `params["batch_stats"]`; None without BatchNorm.
     """
 
     init: Callable[[Key], Params]
@@ -191,6 +193,7 @@ class Generator(NamedTuple):
     latent: int
     shape: tuple[int, int, int]
     classes: int = 0
+    statistics: Callable[[Params, Float[Array, "n latent"], Labels | SoftLabels | None], PyTree] | None = None
 
     def apply(
         self, params: Params, z: Float[Array, "n latent"], y: Labels | SoftLabels | None = None
@@ -227,7 +230,6 @@ class Threat:
       local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
       epochs: how often these steps pass over the batch; a step's mini-batch has batch * epochs / local_steps.
       lr: the client's learning rate in these steps.
-      generator: of which `View.prior` holds the weights; None for an attacker without one.
     """
 
     client: Client
@@ -237,7 +239,6 @@ class Threat:
     local_steps: int = 1
     epochs: int = 1
     lr: float = 0.0
-    generator: Generator | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

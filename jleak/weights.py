@@ -91,30 +91,24 @@ def load(path: Path | str, like: PyTree) -> PyTree:
     return fitted(read(path), like)
 
 
-def read(spec: Path | str) -> Stored:
+def read(spec: Path | str, *, maker: str = "jleak train-model") -> Stored:
     """What a file holds, as it is.
 
     Args:
       spec: the file, or `PATH@DIGEST`.
+      maker: the command that makes such files, for messages.
 
     Raises:
       InputError: no such file, not safetensors, a damaged one, or one of another content than `DIGEST`.
     """
-    path, wanted = located(spec)
-    content = content_of(path)
-    digest = short(content)
-    if wanted not in ("", digest):
-        raise InputError(
-            f"{path} has changed: its content is {digest}, wanted is {wanted}; bring the old file back, or "
-            f"name {path} alone to use the new one"
-        )
+    path, content, digest = wanted_content(spec, maker)
     try:
         arrays = safetensors.numpy.load(content)
         metadata = parted(content)[0].get("__metadata__", {})
     except (SafetensorError, KeyError, TypeError, ValueError) as error:  # KeyError: a type NumPy has not
         raise InputError(
             f"{path} is no safetensors file that can be read, or it is damaged ({error}); copy it again, or "
-            "make it with `jleak train-model`"
+            f"make it with `{maker}`"
         ) from error
     if CHECKSUM in metadata and metadata[CHECKSUM] != checksum(arrays):
         raise InputError(
@@ -123,8 +117,33 @@ def read(spec: Path | str) -> Stored:
     return Stored(path, arrays, metadata, digest)
 
 
-def fitted(stored: Stored, like: PyTree) -> PyTree:
+def wanted_content(spec: Path | str, maker: str = "jleak train-model") -> tuple[Path, bytes, str]:
+    """(path, content, digest) of a file, or of `PATH@DIGEST` if it still has that digest.
+
+    Raises:
+      InputError: no such file, or one of another content than `DIGEST`.
+    """
+    path, wanted = located(spec)
+    content = content_of(path, maker)
+    digest = short(content)
+    if wanted not in ("", digest):
+        raise InputError(
+            f"{path} has changed: its content is {digest}, wanted is {wanted}; bring the old file back, or "
+            f"name {path} alone to use the new one"
+        )
+    return path, content, digest
+
+
+SAME_MODEL = "use the model, its arguments and a data set of the shape and classes that it was trained with"
+
+
+def fitted(stored: Stored, like: PyTree, *, remedy: str = SAME_MODEL) -> PyTree:
     """The stored arrays in the structure and the types of `like`.
+
+    Args:
+      stored: what a file holds.
+      like: arrays or their shapes.
+      remedy: what to do where they do not fit, for the message.
 
     Raises:
       InputError: arrays that are missing, too many, or of another shape or kind; all are named.
@@ -140,10 +159,7 @@ def fitted(stored: Stored, like: PyTree) -> PyTree:
             wrong.append(f"{name} is {one.dtype}, wanted is {other.dtype}")
     if wrong:
         more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise InputError(
-            f"{stored.path} does not fit: {', '.join(sorted(wrong)[:4])}{more}; use the model, its arguments "
-            "and a data set of the shape and classes that it was trained with"
-        )
+        raise InputError(f"{stored.path} does not fit: {', '.join(sorted(wrong)[:4])}{more}; {remedy}")
     leaves = [jnp.asarray(found[name], leaf.dtype) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
@@ -211,13 +227,13 @@ def short(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:DIGITS]
 
 
-def content_of(path: Path) -> bytes:
-    """The file's content."""
+def content_of(path: Path, maker: str) -> bytes:
+    """The file's content; `maker` is the command that makes such files."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"no weights at {path}: {error.strerror}; make them with `jleak train-model --out {path}`"
+            f"no weights at {path}: {error.strerror}; make them with `{maker} --out {path}`"
         ) from error
 
 
