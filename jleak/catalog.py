@@ -19,13 +19,18 @@ from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
 from jleak.priors import GENERATORS, PRIORS
-from jleak.search import OPTIMIZERS
+from jleak.priors.critics import TRUNKS as CRITICS
+from jleak.search import ENGINES
+from jleak.training import OBJECTIVES
 
 ATTACKS = {
     "cocktail_party": attacks.cocktail_party,
     "demixing": attacks.demixing,
     "dense": attacks.dense,
     "dlg": attacks.dlg,
+    "ggl": attacks.ggl,
+    "gias": attacks.gias,
+    "gifd": attacks.gifd,
     "gradinversion": attacks.gradinversion,
     "idlg": attacks.idlg,
     "inverting": attacks.inverting,
@@ -56,6 +61,7 @@ LOSSES = {
 MEASURES: dict[str, Callable] = {
     "mixing": leakage.mixing,
 }
+
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
     "labels": LABELS,
@@ -65,9 +71,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "measures": MEASURES,
     "models": MODELS,
     "datasets": SOURCES,
-    "optimizers": OPTIMIZERS,
+    "optimizers": ENGINES,
     "generators": GENERATORS,
     "priors": PRIORS,
+    "objectives": OBJECTIVES,
+    "critics": CRITICS,
 }
 """The kinds of named parts, in the order of `jleak list`."""
 

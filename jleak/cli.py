@@ -1,4 +1,4 @@
-"""The command line: `jleak audit | labels | bench-optimizers | train-model | list | report`.
+"""The command line: `jleak audit | labels | bench-optimizers | train-model | train-prior | list | report`.
 
 Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
 """
@@ -38,6 +38,10 @@ MEMORY = "GiB for the attacks, of each GPU or of the machine; default 75 % of wh
 PRECISE = "Of the attacker's products on a GPU or TPU: float32, tensorfloat32, bfloat16."
 BUDGET = "Gradient evaluations of the victim model, a victim and start."
 GENERATOR = "The attacker's generator: a bundled one, or a file of `jleak train-prior`."
+ANY = "digits, npz:PATH, folder:PATH or tfds:NAME."
+HALF = "public (default): the half that victims of private:DATASET do not hold; or all."
+ARGUED = "Arguments as NAME:argument=value."
+AGAINST = f"Critic, or for vae the encoder: conv, mlp. {ARGUED}"
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -204,6 +208,45 @@ def train_model(
     }  # fmt: skip
     place = {"out": out, "save_every": save_every, "resume": resume}
     training.start(flags, **place, cache=None if no_cache else cache or "default")
+
+
+@app.command("train-prior")
+def train_prior(
+    generator: Annotated[str | None, typer.Option(help=f"dcgan, mlp_gan, vae_decoder. {ARGUED}")] = None,
+    dataset: Annotated[str | None, typer.Option(help=ANY)] = None,
+    part: Annotated[str | None, typer.Option(help=HALF)] = None,
+    out: Annotated[Path | None, typer.Option(help="The prior; default GENERATOR.safetensors.")] = None,
+    objective: Annotated[str | None, typer.Option(help=f"wgan_gp, non_saturating, vae. {ARGUED}")] = None,
+    critic: Annotated[str | None, typer.Option(help=AGAINST)] = None,
+    conditional: Annotated[bool, typer.Option("--conditional", help="Draw any class on demand.")] = False,
+    batch: Annotated[int | None, typer.Option(help="Images a step of the critic; default 64.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images; default 100.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Kept of the running average in a step; .999.")] = None,
+    float16: Annotated[bool, typer.Option("--float16", help="Write float16, half the size.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Of the images; goes on the card.")] = None,
+    note: Annotated[str | None, typer.Option(help="Goes on the card.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes every number.")] = None,
+    save_every: Annotated[int, typer.Option(help="Also keep GENERATOR-STEP after each so many steps.")] = 0,
+    sheet_every: Annotated[int, typer.Option(help="Steps between sheets of samples; default a tenth.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training to --out.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Train a generator of images, an attacker's prior: a safetensors file with a card, a sheet of samples.
+
+    Without any option: a DCGAN by WGAN-GP on half of scikit-learn's digits. The other half, private:digits,
+    is left to victims.
+    """
+    from jleak.report import priors
+
+    flags = {
+        "generator": generator, "dataset": dataset, "part": part, "objective": objective, "critic": critic,
+        "conditional": conditional or None, "batch": batch, "epochs": epochs, "steps": steps, "ema": ema,
+        "half": float16 or None, "licence": licence, "note": note, "seed": seed,
+    }  # fmt: skip
+    place = {"out": out, "save_every": save_every, "sheet_every": sheet_every, "resume": resume}
+    priors.start(flags, **place, cache=None if no_cache else cache or "default")
 
 
 @app.command("list")

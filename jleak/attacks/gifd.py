@@ -1,5 +1,6 @@
 """Gradient inversion over feature domains: a generator's layers, one after the other."""
 
+import jax
 import jax.numpy as jnp
 
 from jleak import distances, penalties, priors

@@ -3,35 +3,70 @@
 from collections.abc import Callable
 from inspect import signature
 
+import jax
+
 from jleak import check
 from jleak.check import InputError
 from jleak.data.digits import digits
 from jleak.data.draw import HOW, draw, picks, victims
 from jleak.data.folder import folder
+from jleak.data.halves import Pools, halves
 from jleak.data.images import Images, from_arrays, pixels
 from jleak.data.npz import npz
 from jleak.data.tfds import tfds
+from jleak.tree import stream
 
 __all__ = [
     "HOW",
     "SOURCES",
     "Images",
+    "Pools",
     "digits",
     "draw",
     "folder",
     "from_arrays",
+    "halves",
     "load",
     "npz",
     "picks",
     "pixels",
+    "private",
+    "public",
     "tfds",
     "victims",
 ]
+
+
+def private(spec: str) -> Images:
+    """The victims' half of a data set, `private:SPEC`, which shares no image with `public:SPEC`.
+
+    The halves never change: they are those of `halves` by the key of seed 0. A prior that is trained on one
+    half and attacks the other has not seen what it looks for.
+
+    Raises:
+      InputError: as `load`, or there is no class of two images.
+
+    >>> private("digits").size + public("digits").size
+    1797
+    """
+    return _sides(spec).private
+
+
+def public(spec: str) -> Images:
+    """The server's half of a data set, `public:SPEC`; see `private`."""
+    return _sides(spec).public
+
+
+def _sides(spec: str) -> Pools:
+    return halves(stream(jax.random.key(0), "halves"), load(spec))
+
 
 SOURCES: dict[str, Callable[..., Images]] = {
     "digits": digits,
     "folder": folder,
     "npz": npz,
+    "private": private,
+    "public": public,
     "tfds": tfds,
 }
 """Name -> loader. A loader takes nothing, or as its one positional argument what follows the colon."""
@@ -39,6 +74,8 @@ SOURCES: dict[str, Callable[..., Images]] = {
 
 def load(spec: str) -> Images:
     """The data set that `spec` names: `digits`, `npz:PATH`, `folder:PATH` or `tfds:NAME[@SPLIT]`.
+
+    A half of one is `private:SPEC` or `public:SPEC`.
 
     Raises:
       InputError: the source is unknown, its argument is missing or one too many, or the loader refuses.

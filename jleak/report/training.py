@@ -2,9 +2,11 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
 
 from jleak import data
@@ -39,22 +41,29 @@ def start(
     out = out or Path(f"{plan.model.rpartition(':')[2]}.safetensors")
     caching(cache)
     images = data.load(plan.dataset)
-    try:
-        with progress(screen) as bars:
-            tell = shown(bars, f"{plan.model} on {plan.dataset}")
-            found = training.run(plan, images, out, save_every=save_every, resume=resume, tell=tell)
-    except Stopped as stop:
-        command = again(out, shlex.join(["jleak", *sys.argv[1:]]))
-        say(screen, f"\nstopped after {stop.step} steps, kept in {stop.path}. Go on with:\n  {command}")
-        raise SystemExit(INTERRUPTED) from None
-    except KeyboardInterrupt:
-        say(screen, "\nstopped before the first step; nothing was written")
-        raise SystemExit(INTERRUPTED) from None
+
+    def work(tell):
+        return training.run(plan, images, out, save_every=save_every, resume=resume, tell=tell)
+
+    found = followed(screen, f"{plan.model} on {plan.dataset}", out, work)
     say(screen, told(found))
     for path in (*found.stages, out):
         say(screen, f"weights   {path}")
     audit = ["jleak", "audit", "--model", flags["model"], "--dataset", plan.dataset]
     say(screen, f"audit     {shlex.join([*audit, '--weights', str(out)])}")
+
+
+def followed(screen: Console, title: str, out: Path, work: Callable[[Callable], Any]) -> Any:
+    """What `work(tell)`, a training to `out`, returns, its progress shown; Ctrl-C says how to go on."""
+    try:
+        with progress(screen) as bars:
+            return work(shown(bars, title))
+    except Stopped as stop:
+        command = again(out, shlex.join(["jleak", *sys.argv[1:]]))
+        say(screen, f"\nstopped after {stop.step} steps, kept in {stop.path}. Go on with:\n  {command}")
+    except KeyboardInterrupt:
+        say(screen, "\nstopped before the first step; nothing was written")
+    raise SystemExit(INTERRUPTED)
 
 
 def plan_of(flags: dict[str, Any]) -> Training:
@@ -66,6 +75,17 @@ def plan_of(flags: dict[str, Any]) -> Training:
     >>> plan_of({"model": "mlp:hidden=8", "steps": 100, "lr": None}).model_args["hidden"]
     8
     """
+    given = lengths(flags)
+    spec = Spec.model_validate(parse_spec(given["model"]))
+    return Training(**given | {"model": spec.name, "model_args": spec.args})
+
+
+def lengths(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, of which one at most says how long the training is.
+
+    Raises:
+      InputError: epochs and steps at once, no step at all.
+    """
     given = {name: value for name, value in flags.items() if value is not None}
     if given.keys() >= {"epochs", "steps"}:
         raise InputError(
@@ -73,8 +93,7 @@ def plan_of(flags: dict[str, Any]) -> Training:
             "leave one out"
         )
     whole("steps", given.get("steps", 1))
-    spec = Spec.model_validate(parse_spec(given["model"]))
-    return Training(**given | {"model": spec.name, "model_args": spec.args})
+    return given
 
 
 def told(found: Result) -> str:

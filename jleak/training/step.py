@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jleak.check import InputError, number, one_of
@@ -15,18 +13,11 @@ from jleak.data import pixels
 from jleak.search import OPTIMIZERS, optimizer
 from jleak.search import schedule as scheduled
 from jleak.training.augment import augmented
-from jleak.tree import stream
+from jleak.training.pieces import Pool, scanned
 from jleak.types import Key, Loss, Model, Params
 
 MOMENTUM = 0.9
 """What stays of BatchNorm's running statistics in a step; the rest is the batch's."""
-
-
-class Pool(NamedTuple):
-    """Images on the device, as compact as they came, and their labels."""
-
-    x: Array
-    y: Int[Array, " size"]
 
 
 class State(NamedTuple):
@@ -84,12 +75,10 @@ def piece(
     [State, Key, Pool, Int[Array, "steps batch"], Int[Array, ""]],
     tuple[State, Float[Array, " steps"], Bool[Array, ""]],
 ]:
-    """`(state, key, pool, picks, stop) -> (state, losses, finite)`: the next steps, up to step `stop`.
+    """A piece of a training, see `scanned`: the next steps, up to step `stop`.
 
-    Each step takes the images at the next row of `picks`; rows from `stop` on are left out, their losses 0.
-    Step t is the same wherever a piece starts. `finite` tells of losses and weights. BatchNorm must be in
-    mode `batch`; its running statistics become 0.9 of themselves + 0.1 of the batch's (Ioffe & Szegedy, ICML
-    2015, alg. 2; here with the biased variance).
+    BatchNorm must be in mode `batch`; its running statistics become 0.9 of themselves + 0.1 of the batch's
+    (Ioffe & Szegedy, ICML 2015, alg. 2; here with the biased variance).
 
     Args:
       model: what is trained.
@@ -115,18 +104,7 @@ def piece(
             )
         return State(params, moments, state.step + 1), value
 
-    def program(state, key, pool, picks, stop):
-        def one(state, picks):
-            def go(state):
-                return step(state, key, pixels(pool.x[picks]), pool.y[picks])
-
-            return lax.cond(state.step < stop, go, lambda state: (state, jnp.zeros(())), state)
-
-        state, losses = lax.scan(one, state, picks)
-        leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, losses))]
-        return state, losses, jnp.stack(leaves).all()
-
-    return program
+    return scanned(step)
 
 
 def judging(model: Model, loss: Loss) -> Callable:
@@ -137,25 +115,3 @@ def judging(model: Model, loss: Loss) -> Callable:
         return logits.argmax(-1) == y, jax.vmap(lambda z, label: loss(z[None], label[None]))(logits, y)
 
     return program
-
-
-def order(key: Key, size: int, batch: int, start: int, count: int) -> Int[np.ndarray, "count batch"]:
-    """Which images the steps from `start` on take: every epoch all of them, shuffled anew by key.
-
-    What is left of an epoch and fills no batch is left out.
-
-    Raises:
-      InputError: a batch larger than the data.
-
-    >>> order(jax.random.key(0), 5, 2, 0, 3).shape
-    (3, 2)
-    """
-    if batch > size:
-        raise InputError(f"batch must be <= {size}, the images to train on, got batch={batch}")
-    each = size // batch
-    epochs = {}
-    for epoch in range(start // each, (start + count - 1) // each + 1):
-        bits = np.asarray(jax.random.bits(stream(jax.random.fold_in(key, epoch), "order"), (size,)))
-        epochs[epoch] = np.argsort(bits, kind="stable")[: each * batch].reshape(each, batch)
-    rows = [epochs[t // each][t % each] for t in range(start, start + count)]
-    return np.stack(rows).astype(np.int32)

@@ -8,12 +8,21 @@ lenet.training.safetensors    weights, optimiser and step; removed once the trai
 import importlib.metadata
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jleak import weights
 from jleak.audit.training.plan import Training
 from jleak.check import InputError
 from jleak.training import State
+
+
+class Plan(Protocol):
+    """The settings of any training."""
+
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON-ready names and numbers."""
 
 
 def stage_path(out: Path, step: int) -> Path:
@@ -61,12 +70,12 @@ def check_place(out: Path, *, resume: bool) -> None:
             )
 
 
-def save_state(out: Path, plan: Training, state: State) -> None:
+def save_state(out: Path, plan: Plan, state: Any) -> None:
     """Writes the state from which the training can go on."""
     weights.save(state_path(out), state, {"settings": settings(plan)})
 
 
-def load_state(out: Path, plan: Training, like: State) -> State | None:
+def load_state(out: Path, plan: Plan, like: Any) -> Any:
     """The state of a training that was stopped; None where there is none.
 
     Raises:
@@ -99,6 +108,6 @@ def save_weights(path: Path, plan: Training, state: State, told: dict[str, Any])
     weights.save(path, state.params, metadata | {name: str(value) for name, value in told.items()})
 
 
-def settings(plan: Training) -> str:
+def settings(plan: Plan) -> str:
     """All settings as text."""
     return json.dumps(plan.to_json(), sort_keys=True)
