@@ -4,14 +4,13 @@ A line here enrols a part in the command line, `jleak list`, the contract tests 
 register nothing: wherever a name is taken, `package.module:factory` is taken as well.
 """
 
-import functools
 import importlib
 import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from jleak import attacks, leakage, losses, models, priors
+from jleak import attacks, leakage, losses, models
 from jleak.check import REQUIRED, InputError, arguments, keywords, number, one_of, whole
 from jleak.clients import CLIENTS
 from jleak.data import SOURCES
@@ -19,7 +18,7 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
-from jleak.priors import GENERATORS
+from jleak.priors import GENERATORS, PRIORS
 from jleak.priors.critics import TRUNKS as CRITICS
 from jleak.search import ENGINES
 from jleak.training import OBJECTIVES
@@ -62,7 +61,6 @@ LOSSES = {
 MEASURES: dict[str, Callable] = {
     "mixing": leakage.mixing,
 }
-PRIORS = {name: functools.partial(priors.load, name) for name in priors.bundled()}
 
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,

@@ -40,7 +40,8 @@ BUDGET = "Gradient evaluations of the victim model, a victim and start."
 GENERATOR = "The attacker's generator: a bundled one, or a file of `jleak train-prior`."
 ANY = "digits, npz:PATH, folder:PATH or tfds:NAME."
 HALF = "public (default): the half that victims of private:DATASET do not hold; or all."
-AGAINST = "Critic, or for vae the encoder: conv or mlp, as NAME:argument=value."
+ARGUED = "Arguments as NAME:argument=value."
+AGAINST = f"Critic, or for vae the encoder: conv, mlp. {ARGUED}"
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -211,19 +212,13 @@ def train_model(
 
 @app.command("train-prior")
 def train_prior(
-    generator: Annotated[
-        str | None, typer.Option(help="dcgan, mlp_gan, vae_decoder, as NAME:arg=value.")
-    ] = None,
+    generator: Annotated[str | None, typer.Option(help=f"dcgan, mlp_gan, vae_decoder. {ARGUED}")] = None,
     dataset: Annotated[str | None, typer.Option(help=ANY)] = None,
     part: Annotated[str | None, typer.Option(help=HALF)] = None,
     out: Annotated[Path | None, typer.Option(help="The prior; default GENERATOR.safetensors.")] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="wgan_gp, non_saturating or vae, as NAME:arg=value.")
-    ] = None,
+    objective: Annotated[str | None, typer.Option(help=f"wgan_gp, non_saturating, vae. {ARGUED}")] = None,
     critic: Annotated[str | None, typer.Option(help=AGAINST)] = None,
-    conditional: Annotated[
-        bool, typer.Option("--conditional", help="Draw images of a class on demand.")
-    ] = False,
+    conditional: Annotated[bool, typer.Option("--conditional", help="Draw any class on demand.")] = False,
     batch: Annotated[int | None, typer.Option(help="Images a step of the critic; default 64.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images; default 100.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,

@@ -1,5 +1,6 @@
 """Gradient inversion over feature domains: a generator's layers, one after the other."""
 
+import jax
 import jax.numpy as jnp
 
 from jleak import distances, penalties, priors
@@ -75,7 +76,7 @@ def gifd(
         def make(before, view):
             weights = found.params if view.prior is None else view.prior
             h = made.stages[k - 1](weights, before.best["x"], before.fixed["y"])
-            reach = radius * jnp.abs(h).sum(range(1, h.ndim)).mean()
+            reach = radius * sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(h)) / threat.batch
             space = layers(made, k, h, radius=reach, params=found.params)
             return stage(k, space, lambda key, view: before.fixed["y"])
 

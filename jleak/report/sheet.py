@@ -8,7 +8,7 @@ from PIL import Image
 
 from jleak.report.tiles import visible
 
-SIDE = 48
+SIDE = 64
 """Images are enlarged by the largest whole number that keeps their longer side up to this, 1 at least."""
 
 GAP = 2
@@ -24,7 +24,7 @@ def picture(images: Float[np.ndarray, "rows columns h w c"]) -> UInt8[np.ndarray
     """The images side by side on white.
 
     >>> picture(np.zeros((2, 3, 8, 8, 1))).shape
-    (98, 146, 3)
+    (130, 196, 3)
     """
     rows, columns, h, w, _ = images.shape
     scale = max(1, SIDE // max(h, w))

@@ -14,7 +14,7 @@ from jleak.search.optimizers import (
     step_decay,
 )
 from jleak.search.random import drawing, random_search
-from jleak.search.restarts import doubling
+from jleak.search.restarts import doubling, restarting, stagnating
 from jleak.search.stages import Stage, staged, then
 from jleak.search.strategies import STRATEGIES
 
@@ -44,9 +44,11 @@ __all__ = [
     "optimizer",
     "populous",
     "random_search",
+    "restarting",
     "schedule",
     "soft_sign",
     "staged",
+    "stagnating",
     "step_decay",
     "then",
 ]

@@ -11,11 +11,16 @@ from jleak.search.evolution import evolving
 from jleak.search.gradient import descending
 from jleak.search.optimizers import OPTIMIZERS, optimizer
 from jleak.search.random import drawing
-from jleak.search.restarts import doubling
+from jleak.search.restarts import doubling, stagnating
 from jleak.search.stages import then
 from jleak.search.strategies import STRATEGIES
 
-RESTARTS = ("none", "stagnation", "doubling")
+RESTARTS: dict[str, Callable[..., Engine]] = {
+    "none": evolving,
+    "stagnation": stagnating,
+    "doubling": doubling,
+}
+"""name -> `(strategy, *, population, ...) -> Engine`."""
 
 
 def engine(
@@ -37,7 +42,7 @@ def engine(
       population: candidates that evolution and random search evaluate in a step.
       std: where evolution begins: N(start, std^2). (Random search draws as the start is drawn.)
       chunk: candidates evaluated at once; None for all.
-      restarts: of evolution: `"none"`, `"stagnation"` (`evolve`) or `"doubling"` (`doubling`).
+      restarts: of evolution: `"none"`, `"stagnation"` (`stagnating`) or `"doubling"` (`doubling`).
       share: of the steps that go to the first of two engines.
 
     Raises:
@@ -61,9 +66,7 @@ def _gradient(name: str, lr: optax.ScalarOrSchedule, **_: Any) -> Engine:
 def _evolution(name: str, restarts: str, share: float, lr: Any, **settings: Any) -> Engine:
     one_of("restarts", restarts, RESTARTS)
     rate = lr(0) if callable(lr) else lr
-    if restarts == "doubling":
-        return doubling(name, lr=rate, **settings)
-    return evolving(name, lr=rate, restarts=restarts, **settings)
+    return RESTARTS[restarts](name, lr=rate, **settings)
 
 
 def _random(population: int, chunk: int | None, **_: Any) -> Engine:

@@ -1,8 +1,9 @@
 """The features inside a generator as a search space."""
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jleak.check import InputError, number, whole
 from jleak.spaces.space import Space
@@ -12,7 +13,7 @@ from jleak.types import Generator, Params
 def layers(
     generator: Generator,
     stage: int,
-    start: Float[Array, "n ..."],
+    start: PyTree[Float[Array, "n ..."]],
     *,
     radius: Float[Array, ""],
     params: Params | None = None,
@@ -28,7 +29,8 @@ def layers(
     Args:
       generator: see `jleak.priors`; the prior are its weights.
       stage: number of the stage that takes the features; 0 takes latents.
-      start: the features to start from, one entry of the first axis an image.
+      start: the features to start from, one entry of the first axis an image; of a dict of them
+        (`Generator.stages`) all are searched, in one ball.
       radius: of the ball.
       params: the weights where there is no prior.
 
@@ -55,6 +57,7 @@ def layers(
         return generator.after(stage, params if prior is None else prior, h, y)
 
     def near(h, center):
-        return center + optax.projections.projection_l1_ball(h - center, radius)
+        apart = optax.projections.projection_l1_ball(jax.tree.map(jnp.subtract, h, center), radius)
+        return jax.tree.map(jnp.add, center, apart)
 
     return Space(init, decode, lambda h: jax.vmap(near)(h, start))

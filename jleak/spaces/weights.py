@@ -1,8 +1,10 @@
 """The weights of a generator as a search space."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jleak.spaces.space import Space
 from jleak.types import Generator, Params
@@ -11,7 +13,8 @@ from jleak.types import Generator, Params
 def weights(generator: Generator, z: Float[Array, "n latent"], *, params: Params | None = None) -> Space:
     """The images that generators make of given latents: a point is a set of weights for every image.
 
-    All start from the prior, the generator's own weights.
+    All start from the prior, the generator's own weights. Of Flax variables the collection `params` moves:
+    statistics and other constants stay, as in the reference code.
 
     Source: Jeon, Kim, Lee, Oh and Ok, "Gradient Inversion with Generative Image Prior", NeurIPS 2021, section
     3.2: once the latents are found, the generator itself is moved.
@@ -30,15 +33,27 @@ def weights(generator: Generator, z: Float[Array, "n latent"], *, params: Params
 
     def init(key, prior):
         del key
-        given = params if prior is None else prior
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(z), *jnp.shape(leaf))), given)
+        moved, _ = parted(params if prior is None else prior)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(z), *jnp.shape(leaf))), moved)
 
     def decode(w, prior, y):
-        del prior
+        _, whole = parted(params if prior is None else prior)
 
         def one(w, z, y):
-            return generator.apply(w, z[None], None if y is None else y[None])[0]
+            return generator.apply(whole(w), z[None], None if y is None else y[None])[0]
 
         return jax.vmap(one, (0, 0, None if y is None else 0))(w, z, y)
 
     return Space(init, decode, lambda w: w)
+
+
+def parted(given: Params | None) -> tuple[PyTree, Callable[[PyTree], Params]]:
+    """(what moves, from what has moved to all variables).
+
+    >>> moved, whole = parted({"params": 1, "batch_stats": 2})
+    >>> moved, whole(3)
+    (1, {'params': 3, 'batch_stats': 2})
+    """
+    if isinstance(given, dict) and "params" in given:
+        return given["params"], lambda moved: {**given, "params": moved}
+    return given, lambda moved: moved

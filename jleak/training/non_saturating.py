@@ -8,10 +8,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jleak.check import number, whole
-from jleak.priors.critics import Network, critic
-from jleak.training.diffaugment import diffaugment
-from jleak.training.prior import Trainer, begun, descended, drawn
-from jleak.training.wgan_gp import adam, centred, squared_slopes
+from jleak.priors.critics import Network
+from jleak.training.adversarial import answered, game, pair, squared_slopes
+from jleak.training.prior import Trainer, begun, descended
 from jleak.types import Generator, Labels, Params
 
 
@@ -49,42 +48,29 @@ def non_saturating(
     """
     number("gamma", gamma, least=0)
     whole("every", every)
-    tx, change = adam(lr, b1, b2), diffaugment(augment)
-    net = critic(trunk, generator.shape, generator.classes)
+    play = game(generator, trunk, lr=lr, b1=b1, b2=b2, augment=augment)
 
     def step(state, key, x, y):
         k_critic, k_generator = jax.random.split(jax.random.fold_in(key, state.step))
-        k_latent, k_real, k_fake = jax.random.split(k_critic, 3)
-        real = change(k_real, centred(x))
-        fake = change(k_fake, centred(drawn(generator, state.generator, k_latent, y, len(x))))
+        real, fake = pair(play, state.generator, k_critic, x, y)
 
         def judged(weights):
-            params = {**state.partner, "params": weights}
-            return logistic_loss(net, params, real, fake, y)
+            return logistic_loss(play.net, {**state.partner, "params": weights}, real, fake, y)
 
         def penalised(weights):
-            return gamma * every * r1(net, {**state.partner, "params": weights}, real, y)
+            return gamma * every * r1(play.net, {**state.partner, "params": weights}, real, y)
 
         weights = state.partner["params"]
         loss, g = jax.value_and_grad(judged)(weights)
-        g = lax.cond(
-            state.step % every == 0,
-            lambda: jax.tree.map(jnp.add, g, jax.grad(penalised)(weights)),
-            lambda: g,
+        more = lax.cond(
+            state.step % every == 0, jax.grad(penalised), lambda w: jax.tree.map(jnp.zeros_like, w), weights
         )
-        partner, partner_moments = descended(tx, state.partner, g, state.partner_moments)
+        g = jax.tree.map(jnp.add, g, more)
+        partner, moments = descended(play.tx, state.partner, g, state.partner_moments)
+        state = state._replace(partner=partner, partner_moments=moments)
+        return answered(play, state, k_generator, y, lambda s: jax.nn.softplus(-s).mean()), loss
 
-        def objective(weights):
-            k_latent, k_fake = jax.random.split(k_generator)
-            x = drawn(generator, {**state.generator, "params": weights}, k_latent, y, len(y))
-            return jax.nn.softplus(-net.apply(partner, change(k_fake, centred(x)), y)).mean()
-
-        g = jax.grad(objective)(state.generator["params"])
-        params, moments = descended(tx, state.generator, g, state.moments)
-        state = state._replace(generator=params, moments=moments, step=state.step + 1)
-        return state._replace(partner=partner, partner_moments=partner_moments), loss
-
-    return Trainer(begun(generator, net, tx), step)
+    return Trainer(begun(generator, play.net, play.tx), step)
 
 
 def logistic_loss(

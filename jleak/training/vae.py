@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from jleak.check import number
 from jleak.priors.critics import encoder
+from jleak.training.adversarial import adam, centred
 from jleak.training.prior import Trainer, begun, descended
-from jleak.training.wgan_gp import adam, centred
 from jleak.types import Generator
 
 LEAST = 1e-6

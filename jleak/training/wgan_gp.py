@@ -4,14 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jaxtyping import Array, Float
 
 from jleak.check import number, whole
-from jleak.priors.critics import Network, critic
-from jleak.training.diffaugment import NONE, diffaugment
-from jleak.training.prior import Trainer, begun, descended, drawn
+from jleak.priors.critics import Network
+from jleak.training.adversarial import answered, game, pair, squared_slopes
+from jleak.training.diffaugment import NONE
+from jleak.training.prior import Trainer, begun, descended
 from jleak.tree import safe_sqrt
 from jleak.types import Generator, Key, Labels, Params
 
@@ -49,41 +49,28 @@ def wgan_gp(
     """
     whole("n_critic", n_critic)
     number("penalty", penalty, least=0)
-    tx, change = adam(lr, b1, b2), diffaugment(augment)
-    net = critic(trunk, generator.shape, generator.classes)
+    play = game(generator, trunk, lr=lr, b1=b1, b2=b2, augment=augment)
 
-    def judged(state, carry, given):
-        params, moments = carry
+    def judged(state, given):
         key, x, y = given
-        k_latent, k_real, k_fake, k_between = jax.random.split(key, 4)
-        fake = centred(drawn(generator, state.generator, k_latent, y, len(x)))
-        pair = change(k_real, centred(x)), change(k_fake, fake)
+        k_pair, k_between = jax.random.split(key)
+        real, fake = pair(play, state.generator, k_pair, x, y)
 
         def objective(weights):
-            return critic_loss(net, {**params, "params": weights}, k_between, *pair, y, penalty)
+            params = {**state.partner, "params": weights}
+            return critic_loss(play.net, params, k_between, real, fake, y, penalty)
 
-        loss, g = jax.value_and_grad(objective)(params["params"])
-        return descended(tx, params, g, moments), loss
+        loss, g = jax.value_and_grad(objective)(state.partner["params"])
+        partner, moments = descended(play.tx, state.partner, g, state.partner_moments)
+        return state._replace(partner=partner, partner_moments=moments), loss
 
     def step(state, key, x, y):
-        keys = jax.random.split(jax.random.fold_in(key, state.step), n_critic + 2)
-        batches = keys[2:], x.reshape(n_critic, -1, *x.shape[1:]), y.reshape(n_critic, -1)
-        (partner, partner_moments), losses = lax.scan(
-            lambda carry, given: judged(state, carry, given), (state.partner, state.partner_moments), batches
-        )
-        y = batches[2][0]
+        key, *keys = jax.random.split(jax.random.fold_in(key, state.step), n_critic + 1)
+        batches = jnp.stack(keys), x.reshape(n_critic, -1, *x.shape[1:]), y.reshape(n_critic, -1)
+        state, losses = lax.scan(judged, state, batches)
+        return answered(play, state, key, batches[2][0], lambda scores: -scores.mean()), losses.mean()
 
-        def objective(weights):
-            x = drawn(generator, {**state.generator, "params": weights}, keys[0], y, len(y))
-            return -net.apply(partner, change(keys[1], centred(x)), y).mean()
-
-        params, moments = descended(
-            tx, state.generator, jax.grad(objective)(state.generator["params"]), state.moments
-        )
-        state = state._replace(generator=params, moments=moments, step=state.step + 1)
-        return state._replace(partner=partner, partner_moments=partner_moments), losses.mean()
-
-    return Trainer(begun(generator, net, tx), step, n_critic)
+    return Trainer(begun(generator, play.net, play.tx), step, n_critic)
 
 
 def critic_loss(
@@ -100,30 +87,3 @@ def critic_loss(
     slopes = safe_sqrt(squared_slopes(net, params, e * real + (1 - e) * fake, y))
     distance = net.apply(params, fake, y).mean() - net.apply(params, real, y).mean()
     return distance + penalty * jnp.square(slopes - 1).mean()
-
-
-def squared_slopes(net: Network, params: Params, x: Float[Array, "n h w c"], y: Labels) -> Float[Array, " n"]:
-    """||grad_x D(x)||^2 of each image; no image's score depends on another image."""
-    g = jax.grad(lambda x: net.apply(params, x, y).sum())(x)
-    return jnp.square(g).sum((1, 2, 3))
-
-
-def centred(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Images in [0, 1] as critics see them, in [-1, 1].
-
-    >>> centred(jnp.array([0.0, 0.5, 1.0])).tolist()
-    [-1.0, 0.0, 1.0]
-    """
-    return 2 * x - 1
-
-
-def adam(lr: float, b1: float, b2: float) -> optax.GradientTransformation:
-    """Adam (Kingma and Ba, ICLR 2015).
-
-    Raises:
-      InputError: a learning rate that is not above 0, decays outside [0, 1).
-    """
-    number("lr", lr, above=0)
-    for name, decay in (("b1", b1), ("b2", b2)):
-        number(name, decay, least=0, below=1)
-    return optax.adam(lr, b1, b2)

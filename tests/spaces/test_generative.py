@@ -146,3 +146,32 @@ def test_every_image_has_weights_of_its_own(generator, params):
     got = space.decode(moved, None, None)
     assert not got[1].any()
     np.testing.assert_allclose(got[jnp.array([0, 2])], images(params, z)[[0, 2]], rtol=1e-4, atol=1e-5)
+
+
+def test_features_may_be_a_dict_and_share_one_ball():
+    start = {"x": jnp.zeros((2, 3)), "c": jnp.ones((2, 1))}
+
+    def image(params, h, y):
+        return (h["x"].sum(-1) + params * h["c"][:, 0]).reshape(-1, 1, 1, 1)
+
+    made = Generator(lambda key: 2.0, (lambda params, z, y: start, image), 1, (1, 1, 1))
+    space = layers(made, 1, start, radius=0.5)
+    far = {"x": jnp.array([[3.0, 0, 0], [0.1, 0, 0]]), "c": jnp.array([[4.0], [1.2]])}
+    near = space.project(far)  # of the first both entries are 3 away, of the second all is within
+    np.testing.assert_allclose(near["x"], [[0.25, 0, 0], [0.1, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(near["c"], [[1.25], [1.2]], atol=1e-6)
+    np.testing.assert_allclose(space.decode(near, 2.0, None).ravel(), [2.75, 2.5], atol=1e-6)
+
+
+def test_of_flax_variables_the_parameters_move_and_the_statistics_stay():
+    def image(params, z, y):
+        return (params["params"] * z + params["batch_stats"]).reshape(-1, 1, 1, 1)
+
+    made = Generator(lambda key: None, (image,), 1, (1, 1, 1))
+    given = {"params": jnp.array(2.0), "batch_stats": jnp.array(0.5)}
+    space = weights(made, jnp.array([[1.0], [3.0]]), params=given)
+    w = space.init(KEY, None)
+    assert w.tolist() == [2.0, 2.0]
+    assert space.decode(w + 1, None, None).ravel().tolist() == [3.5, 9.5]
+    other = {"params": jnp.array(1.0), "batch_stats": jnp.array(-0.5)}
+    assert space.decode(space.init(KEY, other), other, None).ravel().tolist() == [0.5, 2.5]
