@@ -37,7 +37,8 @@ def noise_level(model: Model, update: Params, *, confidence: float = 0.95) -> No
     With noise these width + 1 sums over C classes are N(0, C sigma^2), so their mean square over C estimates
     sigma^2 with as many degrees of freedom. The mean square of a tensor of k >= 64 entries is sigma^2 and the
     gradient's own, so the tensor whose interval ends lowest bounds sigma from above whatever the loss is. The
-    sums give the estimate and the interval, cut at that bound; where they contradict it (another loss, for
+    sums give the estimate (or the tensor does, should theirs lie above that bound) and the interval, cut at
+    the bound; where they contradict it (another loss, for
     which they are not 0) the tensor's root mean square is the estimate, and 0 the lower end.
 
     Ends are chi-square quantiles (by Wilson and Hilferty, PNAS 1931), a third of 1 - `confidence` for each of
@@ -60,7 +61,7 @@ def noise_level(model: Model, update: Params, *, confidence: float = 0.95) -> No
     >>> update = model.init(jax.random.key(0))["params"]
     >>> noisy = jax.tree.map(lambda u: 0.1 * jax.random.normal(jax.random.key(u.size), u.shape), update)
     >>> [round(float(s), 2) for s in noise_level(model, noisy)]
-    [0.11, 0.09, 0.11]
+    [0.1, 0.09, 0.11]
     """
     number("confidence", confidence, above=0, below=1, hint="it is a probability: 0.95")
     layer, tail = head(model, update), (1 - confidence) / 3
@@ -74,7 +75,8 @@ def noise_level(model: Model, update: Params, *, confidence: float = 0.95) -> No
         return sums
     found = jnp.stack([jnp.stack(bound(leaf, tail / len(tensors))) for leaf in tensors])
     sigma, high = found[jnp.argmin(found[:, 1])]
-    cut = NoiseLevel(jnp.minimum(sums.sigma, high), sums.low, jnp.minimum(sums.high, high))
+    inside = jnp.where(sums.sigma <= high, sums.sigma, jnp.maximum(sigma, sums.low))
+    cut = NoiseLevel(inside, sums.low, jnp.minimum(sums.high, high))
     return select(sums.low <= high, cut, NoiseLevel(sigma, jnp.zeros_like(sigma), high))
 
 
