@@ -6,6 +6,7 @@ Only here, in clients and in the audit does the truth appear; no attack can see 
 from typing import NamedTuple
 
 from jleak.metrics.avd import avd, avd_2022, avd_match, avd_rank, variation
+from jleak.metrics.features import mse_features
 from jleak.metrics.gmsd import ms_gmsd
 from jleak.metrics.image import best_constant, mse, mse_pm1, psnr, psnr_pm1, ssim
 from jleak.metrics.labels import hard, label_success
@@ -25,6 +26,7 @@ __all__ = [
     "label_success",
     "ms_gmsd",
     "mse",
+    "mse_features",
     "mse_pm1",
     "pair",
     "psnr",
