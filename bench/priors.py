@@ -4,8 +4,9 @@
     python bench/priors.py measure digits      # bench/results/prior-digits-cpu.json, and the card
 
 Each is the one command that `command` makes; `--folder` says where the files lie (default: the package, where
-`train` refuses to replace one), `--data` where the images are, which is where it runs. faces32 is for benchmarks alone: nothing
-states a right to pass its images on, so neither they nor what learnt them come with jleak.
+`train` refuses to replace one), `--data` where the images are, which is where it runs. faces32 is for
+benchmarks alone: nothing states a right to pass its images on, so neither they nor what learnt them come with
+jleak.
 """
 
 import argparse
