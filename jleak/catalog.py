@@ -18,6 +18,7 @@ from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
 from jleak.metrics import METRICS
+from jleak.priors import GENERATORS, PRIORS
 from jleak.priors.critics import TRUNKS as CRITICS
 from jleak.search import OPTIMIZERS
 from jleak.training import OBJECTIVES
@@ -57,8 +58,6 @@ LOSSES = {
 MEASURES: dict[str, Callable] = {
     "mixing": leakage.mixing,
 }
-PRIORS: dict[str, Callable] = {}
-
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
     "labels": LABELS,
@@ -69,6 +68,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "models": MODELS,
     "datasets": SOURCES,
     "optimizers": OPTIMIZERS,
+    "generators": GENERATORS,
     "priors": PRIORS,
     "objectives": OBJECTIVES,
     "critics": CRITICS,

@@ -1,4 +1,4 @@
-"""The command line: `jleak audit | labels | train-model | train-prior | list | report`.
+"""The command line: `jleak audit | labels | bench-optimizers | train-model | train-prior | list | report`.
 
 Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
 """
@@ -40,6 +40,8 @@ ANY = "digits, npz:PATH, folder:PATH or tfds:NAME."
 HALF = "public (default): the half that victims of private:DATASET do not hold; or all."
 ARGUED = "Arguments as NAME:argument=value."
 AGAINST = f"Critic, or for vae the encoder: conv, mlp. {ARGUED}"
+BUDGET = "Gradient evaluations of the victim model, a victim and start."
+GENERATOR = "The attacker's generator: a bundled one, or a file of `jleak train-prior`."
 STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
@@ -119,6 +121,38 @@ def labels(
         "assumed_batches": assumed_batch, "auxiliary": auxiliary, "loss_fn": loss_fn, "seeds": seed,
     }  # fmt: skip
     _run("labels", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
+
+
+@app.command("bench-optimizers")
+def bench_optimizers(
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
+    optimizer: Annotated[list[str] | None, typer.Option(help=f"What searches. {NAMED}")] = None,
+    evaluations: Annotated[int | None, typer.Option(help=f"{BUDGET} Default 2000.")] = None,
+    prior: Annotated[list[str] | None, typer.Option(help=f"{GENERATOR} {SEVERAL}")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help=f"Model under attack. {NAMED}")] = None,
+    weights: Annotated[str | None, typer.Option(help=TRAINED)] = None,
+    defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
+    knows: Annotated[list[str] | None, typer.Option(help=KNOWING)] = None,
+    victims: Annotated[int | None, typer.Option(help="Clients a seed.")] = None,
+    restarts: Annotated[int | None, typer.Option(help=STARTS)] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
+    memory: Annotated[float | None, typer.Option(help=MEMORY)] = None,
+    out: Annotated[Path | None, typer.Option(help="The run; default in runs/, by date.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Give one leak to several optimisers of a generator's latents: a leaderboard, curves and a report.
+
+    Without any option: scikit-learn's digits and their prior, LeNet, six optimisers, with and without noise.
+    """
+    flags = {
+        "optimizers": optimizer, "evaluations": evaluations, "priors": prior, "dataset": dataset,
+        "models": model, "weights": weights, "defenses": defense, "knows": knows, "victims": victims,
+        "restarts": restarts, "seeds": seed, "memory": memory,
+    }  # fmt: skip
+    _run("bench-optimizers", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
 
 
 def _run(kind, flags, *, config, out, resume, cache, no_cache) -> None:

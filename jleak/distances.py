@@ -36,6 +36,15 @@ def l2(a: Params, b: Params) -> Float[Array, ""]:
     return tree.dot(difference, difference)
 
 
+def mean_l2(a: Params, b: Params) -> Float[Array, ""]:
+    """`l2` over the number of tensors: D1 as GGL's reference code has it (Li et al., CVPR 2022, eq. 4).
+
+    >>> print(mean_l2({"w": jnp.ones(2), "b": jnp.array(2.0)}, {"w": jnp.zeros(2), "b": jnp.zeros(())}))
+    3.0
+    """
+    return l2(a, b) / len(jax.tree.leaves(b))
+
+
 def relative(a: Params, b: Params) -> Float[Array, ""]:
     """Squared distance of every kernel relative to its own: sum over t of ||a_t - b_t||^2 / ||b_t||^2.
 

@@ -180,7 +180,8 @@ class Generator(NamedTuple):
     Attributes:
       init: `key -> params`.
       stages: each `(params, h, y) -> h`; one after the other they lead from latents, (n, latent), to images
-        in [0, 1]. What lies between two of them are features that can be searched as well.
+        in [0, 1]. What lies between two of them are features that can be searched as well: an array, or a
+        dict of arrays, `x` being the image so far and the others what steers the stages that follow.
       latent: entries of z; images are likely where z ~ N(0, I).
       shape: (h, w, c) of one image.
       classes: of how many classes it draws images on demand; 0 for one that ignores y.
@@ -189,7 +190,7 @@ class Generator(NamedTuple):
     """
 
     init: Callable[[Key], Params]
-    stages: tuple[Callable[[Params, Array, Labels | SoftLabels | None], Array], ...]
+    stages: tuple[Callable[[Params, PyTree[Array], Labels | SoftLabels | None], PyTree[Array]], ...]
     latent: int
     shape: tuple[int, int, int]
     classes: int = 0
@@ -202,7 +203,7 @@ class Generator(NamedTuple):
         return self.after(0, params, z, y)
 
     def after(
-        self, stage: int, params: Params, h: Array, y: Labels | SoftLabels | None = None
+        self, stage: int, params: Params, h: PyTree[Array], y: Labels | SoftLabels | None = None
     ) -> Float[Array, "n h w c"]:
         """The images of these features, which are what stage number `stage` takes."""
         for one in self.stages[stage:]:
@@ -230,7 +231,6 @@ class Threat:
       local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
       epochs: how often these steps pass over the batch; a step's mini-batch has batch * epochs / local_steps.
       lr: the client's learning rate in these steps.
-      generator: of which `View.prior` holds the weights; None for an attacker without one.
     """
 
     client: Client
@@ -240,7 +240,6 @@ class Threat:
     local_steps: int = 1
     epochs: int = 1
     lr: float = 0.0
-    generator: Generator | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from jleak import catalog
+from jleak import catalog, priors
 from jleak.audit.settings import Args, case_of, check_shared, content_hash, put
 from jleak.check import InputError, number, one_of
 from jleak.defenses import KNOWS
@@ -81,6 +81,12 @@ class Case:
         put(self, "stop", float(number("stop", self.stop, least=0)))
         one_of("knows", self.knows, KNOWS)
         one_of("precision", self.precision, PRECISIONS)
+        if self.attack_args.get("prior"):
+            put(
+                self,
+                "attack_args",
+                self.attack_args | {"prior": priors.fingerprint(self.attack_args["prior"])},
+            )
         if self.weights:
             put(self, "weights", fingerprint(self.weights))
         if kind is not None and self.knows == "kind" and kind.adapt is None:

@@ -59,6 +59,7 @@ def run(
     finished: Mapping[str, Record],
     report: Callable[[Progress], None] = lambda progress: None,
     budget: Budget | None = None,
+    kind: str | None = None,
 ) -> list[Record]:
     """Runs the cases that are not `finished`, and returns the records of all, in the order of `cases`.
 
@@ -71,14 +72,20 @@ def run(
       finished: the records that it holds already, by case.
       report: called between pieces of work.
       budget: the memory that the attacks may take; None for any amount.
+      kind: of run, for the records; None for an audit.
 
     Raises:
       InputError: a full disk; the finished cases are kept.
     """
     cache = Programs()
+
+    def one(case, tell):
+        record, arrays = trial(case, images[case.dataset], cache, tell, budget)
+        return record if kind is None else {"kind": kind} | record, arrays
+
     return each(
         cases,
-        lambda case, tell: trial(case, images[case.dataset], cache, tell, budget),
+        one,
         keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
         finished=finished,
         report=report,

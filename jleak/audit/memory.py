@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 from jleak.audit import lanes, programs
 from jleak.audit.case import Case
 from jleak.audit.lanes import Layout
-from jleak.audit.parts import known_floats
+from jleak.audit.parts import known_floats, prior_of
 from jleak.check import InputError, number
 from jleak.search import begin
 from jleak.types import Model, View
@@ -141,7 +141,8 @@ def need(case: Case, model: Model) -> Need:
     x = jax.ShapeDtypeStruct((case.batch, *model.shape), jnp.float32)
     labels = jax.ShapeDtypeStruct((case.batch,), jnp.int32) if case.known_labels else None
     statistics = jax.eval_shape(model.statistics, params, x) if model.sends_statistics else None
-    view = View(params, params["params"], labels, statistics=statistics)
+    prior = jax.eval_shape(lambda: prior_of(case))
+    view = View(params, params["params"], labels, prior, statistics)
 
     def start(key, view, floats):
         return begin(programs.as_search(case, model, floats, 1), key, view)
@@ -154,7 +155,7 @@ def need(case: Case, model: Model) -> Need:
     further = jax.make_jaxpr(step)(key, jax.ShapeDtypeStruct((), jnp.int32), state, view, floats)
     sent, held = size((view.update, labels, statistics)), size(state)
     work = max(peak(first.jaxpr), peak(further.jaxpr))  # the new state is among its results
-    return Need(int(MARGIN * work) + held + sent, 2 * held, size(params) + case.victims * sent)
+    return Need(int(MARGIN * work) + held + sent, 2 * held, size((params, prior)) + case.victims * sent)
 
 
 LOOPS = ("scan", "while")

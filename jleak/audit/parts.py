@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jleak import catalog, clients, weights
+from jleak import catalog, clients, priors, weights
 from jleak.audit.case import Case
 from jleak.audit.settings import Setting
 from jleak.check import InputError
@@ -112,6 +112,16 @@ def loss_of(case: Setting) -> Loss:
     'bce'
     """
     return catalog.find("loss_fn", case.loss_fn, catalog.LOSSES)
+
+
+def prior_of(case: Case) -> Params | None:
+    """The weights of the generator that the case's attack names (`prior=`); None where it names none.
+
+    Raises:
+      InputError: the file cannot be read or has changed.
+    """
+    named = case.attack_args.get("prior")
+    return priors.load(named).params if named else None
 
 
 def client_of(case: Setting, model: Model, floats: Floats) -> Client:

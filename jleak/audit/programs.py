@@ -42,6 +42,7 @@ class Given(NamedTuple):
       labels: one row a victim, only where the threat grants them.
       statistics: the victims' BatchNorm statistics, only where the model says that clients send them.
       floats: the traced settings that the attacker knows.
+      prior: the weights of the attacker's generator, where its attack names one.
     """
 
     keys: Key
@@ -51,6 +52,7 @@ class Given(NamedTuple):
     labels: Int[Array, "victims n"] | None
     statistics: PyTree | None
     floats: Floats
+    prior: PyTree | None = None
 
 
 class Attacker(NamedTuple):
@@ -169,7 +171,7 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
     The lanes lie as `where` says, else in groups of `case.lanes` at most.
     """
     where = where or lanes.layout(case.victims * case.restarts, case.lanes)
-    attack = attack_of(case, model, View(given.params, given.updates), known_floats(case))
+    attack = attack_of(case, model, View(given.params, given.updates, prior=given.prior), known_floats(case))
     steps = attack.steps if isinstance(attack, Search) else 1
     piece = -(-steps // PIECES)
     run = functools.partial(run_of, case, model, steps)
@@ -233,7 +235,7 @@ def run_of(case: Case, model: Model, steps: int, given: Given, lane: tuple) -> t
     victim = 0 if case.victims == 1 else victim  # static: one matrix for all candidates
     sent = jax.tree.map(lambda leaf: leaf[victim], (given.updates, given.labels, given.statistics))
     update, labels, statistics = sent  # None stays None
-    view = View(given.params, update, labels, statistics=statistics)
+    view = View(given.params, update, labels, given.prior, statistics)
     return as_search(case, model, given.floats, steps), key, view
 
 

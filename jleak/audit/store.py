@@ -33,7 +33,7 @@ def finished(path: Path, *, resume: bool, kind: str = "audit") -> dict[str, Reco
     Args:
       path: the directory.
       resume: whether to go on with what it holds.
-      kind: what is to go on: `audit` or `labels`.
+      kind: what is to go on, of `jleak.report.kinds.KINDS`.
 
     Raises:
       InputError: it exists and `resume` is off, it is no run or one of another kind, or a record is damaged.

@@ -15,7 +15,7 @@ from jleak import data
 from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
-from jleak.audit.parts import floats_of, known_floats, model_of, weights_of
+from jleak.audit.parts import floats_of, known_floats, model_of, prior_of, weights_of
 from jleak.audit.programs import Attacker, Given, Score
 from jleak.audit.store import Record
 from jleak.data import Images
@@ -91,7 +91,7 @@ def trial(
     where = budget.layout(case, model) if budget else None
     attacker = cache.take(key, lambda: programs.attacker(case, model, given, where))
     clock = time.perf_counter()
-    rec, finite, snapshots = attack(case, attacker, given, tell)
+    rec, finite, course = attack(case, attacker, given, tell)
     seconds = time.perf_counter() - clock
     found = score(rec, truth.batches, cache)
     record = {
@@ -112,8 +112,8 @@ def trial(
         "versions": versions(),
     }
     b = truth.batches
-    arrays = {"truth": b.x, "labels": b.y, "reconstruction": found.x, **snapshots}
-    return record, {name: compact(array) for name, array in arrays.items()}
+    arrays = {"truth": b.x, "labels": b.y, "reconstruction": found.x, **course}
+    return record, {name: array if name == "losses" else compact(array) for name, array in arrays.items()}
 
 
 def clients(case: Case, images: Images, model: Model, cache: Programs) -> Truth:
@@ -149,15 +149,17 @@ def view_of(case: Case, truth: Truth) -> Given:
         labels=truth.batches.y if case.known_labels else None,
         statistics=truth.statistics,
         floats=known_floats(case),
+        prior=prior_of(case),
     )
 
 
 def attack(
     case: Case, attacker: Attacker, given: Given, tell: Tell
 ) -> tuple[Reconstruction, np.ndarray, dict]:
-    """Drives the search piece by piece: (reconstructions, finite lanes, snapshots).
+    """Drives the search piece by piece: (reconstructions, finite lanes, its course).
 
-    Snapshots are the victims' best images after the shares of the search that `shares` names.
+    The course: `snapshots`, the victims' best images after the shares of the search that `shares` names, and
+    `losses`, the lanes' lowest losses after every piece, (pieces, victims, restarts).
     """
     where, shape = attacker.layout, (case.victims, case.restarts)
     rule = {"halving": case.halving, "stop": case.stop}
@@ -166,11 +168,12 @@ def attack(
     now = programs.arranged(where, given, place.lane)
     states = lanes.put(where, (attacker.begin(now), jnp.full(where.slots, jnp.inf)))
     keep = {round(i * (attacker.pieces - 1) / (SNAPSHOTS - 1)) for i in range(SNAPSHOTS)}
-    snapshots, share = {}, 0.0
+    snapshots, course, share = {}, [], 0.0
     for piece in range(attacker.pieces):
         going = lanes.put(where, jnp.asarray(place.going))
         states = attacker.advance(now, states, jnp.asarray(piece * attacker.steps), going)
         losses = np.asarray(states[1])[place.slot].reshape(shape)
+        course.append(losses)
         before, share = share, (piece + 1) / attacker.pieces
         alive, were = race.going_on(losses, alive, before=before, now=share, **rule), alive
         tell(share, float(np.median(losses.min(axis=1))))
@@ -184,7 +187,8 @@ def attack(
             states = lanes.arranged(where, states, place.slot[moved.lane])
             place, now = moved, programs.arranged(where, given, moved.lane)
     images = np.stack(list(snapshots.values()))
-    return rec, finite, {"snapshots": images, "shares": np.array(list(snapshots))}
+    shown = {"snapshots": images, "shares": np.array(list(snapshots))}
+    return rec, finite, shown | {"losses": np.stack(course)}
 
 
 def score(rec: Reconstruction, batches: Batch, cache: Programs) -> Score:

@@ -42,7 +42,7 @@ def generator(
     def init(key):
         made, h = {}, some
         for name, module, one in zip(names, modules, jax.random.split(key, len(modules)), strict=True):
-            variables = module.init(one, jnp.zeros(h.shape), y)
+            variables = module.init(one, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), h), y)
             made[name] = variables
             h = jax.eval_shape(module.apply, variables, h, y)
         kinds = {kind: None for variables in made.values() for kind in variables}
@@ -51,9 +51,11 @@ def generator(
     stages = tuple(_stage(module, name) for module, name in zip(modules, names, strict=True))
     variables = jax.eval_shape(init, jax.random.key(0))
     made = Generator(init, stages, latent, tuple(shape), classes)
-    out = jax.eval_shape(made.apply, variables, some, y).shape[1:]
-    if out != tuple(shape):
-        raise InputError(f"the modules make images of {out}, wanted is {tuple(shape)}; change the last one")
+    out = jax.eval_shape(made.apply, variables, some, y).shape
+    if out != (2, *shape):
+        raise InputError(
+            f"the modules make images of {out[1:]}, wanted is {tuple(shape)}; change the last one"
+        )
     if "batch_stats" not in variables:
         return made
     return made._replace(statistics=batch_statistics(modules, names))

@@ -1,60 +1,39 @@
 """Priors on the disk: a generator's weights, and a card that says what they are."""
 
-import json
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+import numpy as np
+from safetensors import SafetensorError, safe_open
 
-from jleak import weights
-from jleak.check import InputError, arguments, one_of
-from jleak.priors.generators import GENERATORS
+from jleak import torch_file, weights
+from jleak.check import InputError, one_of
+from jleak.priors.prior import MAKER, Prior, card, described
+from jleak.priors.published import published
 from jleak.types import Generator, Params
 
 FOLDER = Path(__file__).parent / "bundled"
 """Where the priors that come with jleak lie, one `NAME.safetensors` each."""
 
-MAKER = "jleak train-prior"
-REQUIRED = ("generator", "generator_args", "shape", "classes")
-"""What a card says of the generator itself, all as text; whatever else it says is for people."""
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+SUFFIXES = (".safetensors", ".npz", *TORCH)
+"""What files are called that hold a prior."""
 
+FACTS = ("dataset", "licence")
+"""What `jleak list` shows of a card beside the generator."""
 
-class Prior(NamedTuple):
-    """A trained generator.
+BROKEN = (
+    *(OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, AttributeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise on damaged bytes."""
 
-    Attributes:
-      generator: the pure functions.
-      params: its variables; an attacker's `View.prior`.
-      card: what is known of it, texts by name, `REQUIRED` among them; see `card`.
-    """
-
-    generator: Generator
-    params: Params
-    card: dict[str, str]
-
-
-def card(
-    name: str,
-    shape: tuple[int, int, int],
-    classes: int = 0,
-    args: Mapping[str, Any] | None = None,
-    **facts: Any,
-) -> dict[str, str]:
-    """The card of a generator: its name in `GENERATORS`, its arguments as JSON, and any facts beside them.
-
-    >>> card("mlp_gan", (8, 8, 1), 10, {"latent": 16}, data="digits", licence="CC BY 4.0")["generator_args"]
-    '{"latent": 16}'
-    """
-    told = {
-        "generator": name,
-        "generator_args": json.dumps(dict(args or {}), sort_keys=True),
-        "shape": json.dumps(list(shape)),
-        "classes": str(classes),
-    }
-    return told | {key: str(value) for key, value in facts.items()}
+__all__ = ["Prior", "bundled", "card", "fingerprint", "load", "save"]
 
 
 def save(path: Path | str, prior: Prior, *, half: bool = False) -> None:
@@ -70,7 +49,8 @@ def save(path: Path | str, prior: Prior, *, half: bool = False) -> None:
         that cannot be written.
 
     >>> import tempfile
-    >>> made = GENERATORS["mlp_gan"]((2, 2, 1), latent=3, hidden=4)
+    >>> from jleak.priors import mlp_gan
+    >>> made = mlp_gan((2, 2, 1), latent=3, hidden=4)
     >>> told = card("mlp_gan", made.shape, args={"latent": 3, "hidden": 4}, data="none")
     >>> path = Path(tempfile.mkdtemp(), "a.safetensors")
     >>> save(path, Prior(made, made.init(jax.random.key(0)), told), half=True)
@@ -91,8 +71,9 @@ def load(spec: Path | str) -> Prior:
     """The prior of that name or in that file.
 
     Args:
-      spec: the name of a bundled prior, or `PATH.safetensors` as `save` writes it; either with `@DIGEST` to
-        ask for that content (`fingerprint`).
+      spec: the name of a bundled prior; `PATH.safetensors` as `save` writes it; or a file of published
+        weights (`jleak.priors.published`), safetensors, `.npz`, or PyTorch's `.pt`, `.pth`, `.bin`. Each with
+        `@DIGEST` to ask for that content (`fingerprint`).
 
     Raises:
       InputError: no such name or file, a damaged one, another content than `DIGEST`, a card that lacks
@@ -102,10 +83,16 @@ def load(spec: Path | str) -> Prior:
     Traceback (most recent call last):
     jleak.check.InputError: no weights at none.safetensors: No such file or directory; ...
     """
-    stored = weights.read(found(spec), maker=MAKER)
-    generator, params = restored(stored)
-    told = {key: text for key, text in stored.metadata.items() if key != weights.CHECKSUM}
-    return Prior(generator, params, told)
+    spec = found(spec)
+    path, _ = weights.located(spec)
+    if path.suffix == ".safetensors":
+        stored = weights.read(spec, maker=MAKER)
+        if "generator" in stored.metadata or weights.CHECKSUM in stored.metadata:
+            told = {key: text for key, text in stored.metadata.items() if key != weights.CHECKSUM}
+            return Prior(*restored(stored), told)
+        return published(stored.arrays, path)
+    weights.wanted_content(spec, MAKER)
+    return published(flat(torch_file.read(path)) if path.suffix in TORCH else archived(path), path)
 
 
 def fingerprint(spec: Path | str) -> str:
@@ -125,9 +112,12 @@ def found(spec: Path | str) -> str:
       InputError: neither a bundled name nor the path of a file that can be read.
     """
     path, digest = weights.located(spec)
-    if path.suffix != ".safetensors":
-        hint = "or give a file, PATH.safetensors"
-        path = FOLDER / f"{one_of('prior', str(path), bundled(), hint=hint)}.safetensors"
+    if path.suffix not in SUFFIXES:
+        known = bundled()
+        hint = f"or give a file, PATH{', PATH'.join(SUFFIXES)}"
+        if not known:
+            raise InputError(f"unknown prior {str(path)!r}; none come with this copy; {hint[3:]}")
+        path = FOLDER / f"{one_of('prior', str(path), known, hint=hint)}.safetensors"
     return f"{path}@{digest}" if digest else str(path)
 
 
@@ -140,7 +130,46 @@ def bundled() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
-def restored(stored: weights.Stored) -> tuple[Generator, PyTree]:
+def loaders() -> dict[str, Callable[[], Prior]]:
+    """Of every bundled prior a function that loads it, described by its card.
+
+    >>> sorted(loaders()) == bundled()
+    True
+    """
+    return {name: loader(name) for name in bundled()}
+
+
+def loader(name: str) -> Callable[[], Prior]:
+    """A function that loads that bundled prior; only the file's header is read for its docstring."""
+
+    def prior() -> Prior:
+        return load(name)
+
+    try:
+        with safe_open(FOLDER / f"{name}.safetensors", "numpy") as file:
+            told = file.metadata() or {}
+    except (OSError, SafetensorError):  # `load` says what is wrong with it
+        told = {}
+    prior.__name__ = name
+    prior.__doc__ = summary(told)
+    return prior
+
+
+def summary(told: Mapping[str, str]) -> str:
+    """One line of a card.
+
+    >>> summary(card("dcgan", (8, 8, 1), 10, dataset="digits", licence="CC BY 4.0"))
+    'dcgan, images of 8x8x1, 10 classes; dataset: digits; licence: CC BY 4.0'
+    """
+    sides = told.get("shape", "").strip("[]").replace(", ", "x")
+    classes = told.get("classes", "0")
+    what = f"{told.get('generator', 'unknown')}, images of {sides}"
+    what += f", {classes} classes" if classes != "0" else ""
+    facts = [f"{name}: {told[name]}" for name in FACTS if name in told]
+    return "; ".join([what, *facts])
+
+
+def restored(stored: weights.Stored) -> tuple[Generator, Params]:
     """(generator, variables) of a file that a card describes; float16 is widened.
 
     Raises:
@@ -154,31 +183,29 @@ def restored(stored: weights.Stored) -> tuple[Generator, PyTree]:
     return made, weights.fitted(stored, like, remedy=remedy + "one training, or train it again")
 
 
-def described(told: Mapping[str, str], path: Path) -> Generator:
-    """The generator that a card describes.
+def archived(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz`; nothing in it is unpickled.
 
     Raises:
-      InputError: the card lacks something, or says what cannot be read or built.
+      InputError: not an archive of arrays, or a damaged one.
     """
-    missing = [name for name in REQUIRED if name not in told]
-    if missing:
-        raise InputError(
-            f"{path} is no prior: its metadata lack {', '.join(missing)}; make it with `{MAKER}`, or with "
-            "jleak.priors.save"
-        )
     try:
-        args, shape, classes = (json.loads(told[name]) for name in REQUIRED[1:])
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: its card cannot be read ({error}); make it again with `{MAKER}`"
-        ) from error
-    if not isinstance(args, dict) or not isinstance(shape, list):
-        raise InputError(
-            f"{path}: generator_args must be a JSON object and shape a JSON list, got {args} and {shape}; "
-            f"make it again with `{MAKER}`"
-        )
-    try:
-        factory = GENERATORS[one_of("generator", told["generator"], GENERATORS)]
-        return factory(tuple(shape), classes, **arguments(f"generator {told['generator']!r}", factory, args))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except BROKEN as error:
+        raise InputError(f"{path} cannot be read as .npz ({error}); copy it again") from error
+
+
+def flat(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of nested dicts by their dotted paths; numbers and texts are left out.
+
+    >>> flat({"g_ema": {"a.weight": np.ones(1)}, "step": 7})
+    {'g_ema.a.weight': array([1.])}
+    """
+    found = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{rest}": leaf for rest, leaf in flat(value).items()}
+        elif isinstance(value, np.ndarray):
+            found[str(name)] = value
+    return found

@@ -3,7 +3,8 @@
 XLA's CPU backend is slow at convolutions inside `lax.scan` and under `vmap`, where searches live
 (`jleak.models.conv`). Every input pixel spreads a window of its own over the output: the windows of all
 pixels are one matrix product, and where they overlap they are summed (`jleak.models.windows.fold`). With
-windows of side 2 they do not overlap, and the sum is a rearrangement of pixels.
+windows of side 2 they do not overlap, and the sum is a rearrangement of pixels. For kernels of side 4 this is
+faster than four convolutions of side 2, one for each parity of row and column (bench/NOTES.md).
 """
 
 import math
@@ -20,12 +21,30 @@ KERNELS = (2, 4)
 """Sides of kernels that double the image exactly: side 2 without padding, side 4 with a padding of 1."""
 
 
-def doubled(x: Float[Array, "n h w c"], kernel: Float[Array, "c k k f"]) -> Float[Array, "n i j f"]:
-    """The transposed convolution of stride 2 that doubles height and width.
+def spread(x: Float[Array, "n h w c"], kernel: Float[Array, "c k k f"]) -> Float[Array, "n i j f"]:
+    """The transposed convolution of stride 2 without padding: height 2 (h - 1) + k, width 2 (w - 1) + k.
 
-    out[2 i + a - p, 2 j + b - p, f] = sum over i, j, a, b and c of x[i, j, c] kernel[c, a, b, f], with the
-    padding p = (k - 2) / 2, which cuts the border off. It is `ConvTranspose2d` of PyTorch, whose kernels
-    (c, f, k, k) lie here as (c, k, k, f).
+    out[2 i + a, 2 j + b, f] = sum over i, j, a, b and c of x[i, j, c] kernel[c, a, b, f]. It is
+    `ConvTranspose2d` of PyTorch, whose kernels (c, f, k, k) lie here as (c, k, k, f).
+
+    Args:
+      x: images.
+      kernel: of side k.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[1.0, 10.0]]).reshape(1, 1, 2, 1)
+    >>> spread(x, jnp.ones((1, 3, 3, 1)))[0, 0, :, 0].tolist()
+    [1.0, 1.0, 11.0, 10.0, 10.0]
+    """
+    n, h, w, c = x.shape
+    k, features = kernel.shape[1], kernel.shape[3]
+    windows = product(x.reshape(n * h * w, c), kernel.reshape(c, math.prod(kernel.shape[1:])))
+    sides = (STRIDE * (h - 1) + k, STRIDE * (w - 1) + k)
+    return fold(windows.reshape(n, h, w, k, k, features), (STRIDE, STRIDE), sides)
+
+
+def doubled(x: Float[Array, "n h w c"], kernel: Float[Array, "c k k f"]) -> Float[Array, "n 2*h 2*w f"]:
+    """The same with its border cut off, (k - 2) / 2 wide, so that height and width double.
 
     Args:
       x: images.
@@ -36,13 +55,9 @@ def doubled(x: Float[Array, "n h w c"], kernel: Float[Array, "c k k f"]) -> Floa
     >>> doubled(jnp.array([[1.0, 10.0]]).reshape(1, 1, 2, 1), kernel)[0, :, :, 0].tolist()
     [[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]]
     """
-    n, h, w, c = x.shape
-    k, features = kernel.shape[1], kernel.shape[3]
-    cut = (k - STRIDE) // 2
-    spread = product(x.reshape(n * h * w, c), kernel.reshape(c, math.prod(kernel.shape[1:])))
-    sides = (STRIDE * h + 2 * cut, STRIDE * w + 2 * cut)
-    out = fold(spread.reshape(n, h, w, k, k, features), (STRIDE, STRIDE), sides)
-    return out[:, cut : cut + STRIDE * h, cut : cut + STRIDE * w]
+    cut = (kernel.shape[1] - STRIDE) // 2
+    rows, columns = (slice(cut, cut + STRIDE * side) for side in x.shape[1:3])
+    return spread(x, kernel)[:, rows, columns]
 
 
 class Doubled(nn.Module):
@@ -62,9 +77,9 @@ class Doubled(nn.Module):
     @nn.compact
     def __call__(self, x):
         inputs = x.shape[-1]
-        spread = math.sqrt(self.gain * STRIDE**2 / (inputs * self.kernel**2))
+        deviation = math.sqrt(self.gain * STRIDE**2 / (inputs * self.kernel**2))
         shape = (inputs, self.kernel, self.kernel, self.width)
-        kernel = self.param("kernel", nn.initializers.normal(spread), shape)
+        kernel = self.param("kernel", nn.initializers.normal(deviation), shape)
         return doubled(x, kernel) + self.param("bias", nn.initializers.zeros, (self.width,))
 
 

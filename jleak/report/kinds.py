@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jleak.audit import config, driver
+from jleak.audit import config, driver, optimizers
 from jleak.audit.case import Case
 from jleak.audit.labels import config as label_config
 from jleak.audit.labels import driver as label_driver
@@ -15,6 +15,10 @@ from jleak.report.labels import figures as label_figures
 from jleak.report.labels import page as label_page
 from jleak.report.labels import rows as label_rows
 from jleak.report.labels.names import short
+from jleak.report.optimizers import console as optimizer_console
+from jleak.report.optimizers import figures as optimizer_figures
+from jleak.report.optimizers import page as optimizer_page
+from jleak.report.optimizers import rows as optimizer_rows
 
 
 class Kind(NamedTuple):
@@ -69,6 +73,11 @@ def labels_line(case: LabelCase) -> str:
     return f"{', '.join(filter(None, told))}: {short(record, [record])}"
 
 
+def optimizers_line(case: Case) -> str:
+    """A case of a comparison of optimisers in a line."""
+    return f"{case.model} {case.defense:8} {case.attack_args['optim']:14} seed {case.seed}"
+
+
 def _audit(settings: dict[str, Any], path) -> tuple[list[Case], dict[str, Budget]]:
     asked = config.config_of(settings, path)
     return config.cases(asked), {"budget": Budget(asked.memory)}
@@ -86,6 +95,10 @@ KINDS = {
     "labels": Kind(
         _labels, label_driver.prepared, label_driver.run, labels_line,
         label_rows.blocks, label_console.tables, label_figures.draw, label_page.html,
+    ),
+    optimizers.KIND: Kind(
+        optimizers.plan, driver.prepared, optimizers.run, optimizers_line,
+        optimizer_rows.blocks, optimizer_console.tables, optimizer_figures.draw, optimizer_page.html,
     ),
 }  # fmt: skip
 """Kind of run -> its parts."""

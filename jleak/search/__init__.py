@@ -1,6 +1,8 @@
 """Search engines: the loop, and the optimisers behind it."""
 
 from jleak.search.engine import Engine, Search, advance, begin, best, best_of, conditioned
+from jleak.search.engines import ENGINES, engine, generations, populous
+from jleak.search.evolution import evolve, evolving
 from jleak.search.gradient import descend, descending
 from jleak.search.optimizers import (
     OPTIMIZERS,
@@ -11,12 +13,19 @@ from jleak.search.optimizers import (
     soft_sign,
     step_decay,
 )
+from jleak.search.random import drawing, random_search
+from jleak.search.restarts import doubling
+from jleak.search.stages import Stage, staged, then
+from jleak.search.strategies import STRATEGIES
 
 __all__ = [
+    "ENGINES",
     "OPTIMIZERS",
     "SCHEDULES",
+    "STRATEGIES",
     "Engine",
     "Search",
+    "Stage",
     "advance",
     "begin",
     "best",
@@ -24,9 +33,19 @@ __all__ = [
     "conditioned",
     "descend",
     "descending",
+    "doubling",
+    "drawing",
+    "engine",
+    "evolve",
+    "evolving",
+    "generations",
     "langevin",
     "optimizer",
+    "populous",
+    "random_search",
     "schedule",
     "soft_sign",
+    "staged",
     "step_decay",
+    "then",
 ]

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from jleak.check import InputError, number, one_of
+from jleak.check import number, one_of
 from jleak.spaces.space import Space
-from jleak.types import Generator
+from jleak.types import Generator, Params
 
 BOUNDS = ("none", "tanh", "box")
 REGULARS = ("none", "kl", "norm")
@@ -20,8 +20,9 @@ def latent(
     limit: float = 2.0,
     regular: str = "kl",
     weight: float = 0.1,
+    params: Params | None = None,
 ) -> Space:
-    """The images that a generator makes: a point is n latents, the prior are its weights.
+    """The images that a generator makes: a point is n latents, the prior are the generator's weights.
 
     Source: Li, Zhang, Liu and Liu, "Auditing Privacy Defenses in Federated Learning via Generative Gradient
     Leakage", CVPR 2022, section 3; its reference code for the bounds and for the epsilon in the logarithm.
@@ -36,6 +37,7 @@ def latent(
       regular: R1 `"kl"`, -1/2 (1 + log s^2 - m^2 - s^2) with m and s^2 the mean and variance of a latent's
         entries, taken for samples; R2 `"norm"`, (||z||^2 - k)^2 for k entries; `"none"`. Summed over images.
       weight: of it.
+      params: the weights where there is no prior.
 
     Raises:
       InputError: an unknown name, a limit not above 0, a weight below 0.
@@ -58,7 +60,7 @@ def latent(
         return project(draw(key, (n, generator.latent)))
 
     def decode(z, prior, y):
-        return generator.apply(prior, jnp.tanh(z) if bound == "tanh" else z, y)
+        return generator.apply(params if prior is None else prior, jnp.tanh(z) if bound == "tanh" else z, y)
 
     def project(z):
         return jnp.clip(z, -limit, limit) if bound == "box" else z
@@ -83,22 +85,3 @@ def shell(z: jax.Array) -> jax.Array:
     4.0
     """
     return jnp.sum((jnp.square(z).sum(-1) - z.shape[-1]) ** 2)
-
-
-def generator_of(threat_generator: Generator | None, shape: tuple[int, int, int], attack: str) -> Generator:
-    """The attacker's generator, which must make images of the model's shape.
-
-    Raises:
-      InputError: there is none, or its images have another shape.
-    """
-    if threat_generator is None:
-        raise InputError(
-            f"attack {attack!r} searches among a generator's images and was given none; name one with "
-            "--prior, such as digits"
-        )
-    if threat_generator.shape != tuple(shape):
-        raise InputError(
-            f"the prior makes images of {threat_generator.shape}, the model takes {tuple(shape)}; name a "
-            "prior for the data set, or train one with `jleak train-prior`"
-        )
-    return threat_generator

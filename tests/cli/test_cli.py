@@ -54,7 +54,7 @@ def test_list_as_json_is_stable(command):
     found = json.loads(done.out)
     assert list(found) == [
         "attacks", "labels", "clients", "defenses", "metrics", "measures", "models", "datasets", "optimizers",
-        "priors", "objectives", "critics",
+        "generators", "priors", "objectives", "critics",
     ]  # fmt: skip
     assert found == catalog.names()
     assert all(names == sorted(names) for names in found.values())

@@ -36,7 +36,12 @@ def test_is_symmetric_and_zero_for_equal_updates(distance):
 
 @pytest.mark.parametrize(
     ("distance", "expected"),
-    [(distances.l2, 20.0), (distances.l1, 6.0), (distances.cosine, 1 - 12 / np.sqrt(30 * 14))],
+    [
+        (distances.l2, 20.0),
+        (distances.mean_l2, 10.0),
+        (distances.l1, 6.0),
+        (distances.cosine, 1 - 12 / np.sqrt(30 * 14)),
+    ],
 )
 def test_hand_made_vectors(distance, expected):
     a = {"w": jnp.array([5.0, 1.0]), "b": jnp.array(2.0)}

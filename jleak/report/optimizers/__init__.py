@@ -1,0 +1,1 @@
+"""What a run of `jleak bench-optimizers` shows."""

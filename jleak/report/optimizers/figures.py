@@ -1,0 +1,61 @@
+"""The picture of a leaderboard: the attacker's loss over what it has spent."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jleak.audit import store
+from jleak.report.figures import Picture, saved, slug
+from jleak.report.optimizers.rows import Block, Line
+from jleak.report.palette import COLORS
+
+STYLES = ("-", "--", ":", "-.")
+
+
+def draw(found: Sequence[Block], run: Path) -> list[Picture]:
+    """A picture a leak, under `figures/`.
+
+    Raises:
+      InputError: the arrays of a case are missing or damaged.
+      OSError: the pictures cannot be written.
+    """
+    (run / "figures").mkdir(exist_ok=True)
+    return [picture(block, run) for block in found if block.lines]
+
+
+def picture(block: Block, run: Path) -> Picture:
+    """Median loss of every optimiser over the evaluations, with the quartiles."""
+    figure = Figure(figsize=(10.6, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for i, line in enumerate(block.lines):
+        curve(axis, line, run, COLORS[i % len(COLORS)], STYLES[i // len(COLORS) % len(STYLES)])
+    axis.set_xlabel("gradient evaluations of the victim model, a victim")
+    axis.set_ylabel("the attacker's lowest loss so far")
+    if axis.dataLim.y0 > 0:
+        axis.set_yscale("log")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
+    text = f"Median and quartiles over the same {block.victims} victims; the best-ranked one is named first."
+    return saved(
+        figure, run, slug("optimizers", block.title.replace(",", "")), f"Loss by effort: {block.title}", text
+    )
+
+
+def curve(axis: Axes, line: Line, run: Path, color: str, style: str) -> None:
+    """One optimiser's course."""
+    courses = [course(store.read_images(run, record["case_id"])["losses"]) for record in line.records]
+    losses = np.concatenate(courses, axis=1)
+    known = np.isfinite(losses).any(axis=1)
+    low, middle, high = np.nanquantile(losses[known], (0.25, 0.5, 0.75), axis=1)
+    spent = line.evaluations * (1 + np.flatnonzero(known)) / len(losses)
+    axis.plot(spent, middle, color=color, linestyle=style, label=line.name, linewidth=1.6)
+    axis.fill_between(spent, low, high, color=color, alpha=0.12, linewidth=0)
+
+
+def course(losses: np.ndarray) -> np.ndarray:
+    """(pieces, victims) of (pieces, victims, restarts): the best restart's, NaN where none is finite yet."""
+    best = losses.min(axis=2)
+    return np.where(np.isfinite(best), best, np.nan)

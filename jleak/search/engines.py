@@ -1,0 +1,106 @@
+"""Engines by name: what a recipe's `optim=` may be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import optax
+
+from jleak.check import InputError, one_of
+from jleak.search.engine import Engine
+from jleak.search.evolution import evolving
+from jleak.search.gradient import descending
+from jleak.search.optimizers import OPTIMIZERS, optimizer
+from jleak.search.random import drawing
+from jleak.search.restarts import doubling
+from jleak.search.stages import then
+from jleak.search.strategies import STRATEGIES
+
+RESTARTS = ("none", "stagnation", "doubling")
+
+
+def engine(
+    name: str,
+    *,
+    lr: optax.ScalarOrSchedule = 0.1,
+    population: int = 50,
+    std: float = 1.0,
+    chunk: int | None = None,
+    restarts: str = "none",
+    share: float = 0.8,
+) -> Engine:
+    """The engine of that name, from the few settings that a recipe has.
+
+    Args:
+      name: a gradient optimiser (`OPTIMIZERS`), an evolution strategy (`STRATEGIES`), `random_search`, or
+        two of them joined by a plus, the second of which refines what the first found (`cma_es+adam`).
+      lr: learning rate or schedule of gradient optimisers; rate of the strategies that follow a gradient.
+      population: candidates that evolution and random search evaluate in a step.
+      std: where evolution begins: N(start, std^2). (Random search draws as the start is drawn.)
+      chunk: candidates evaluated at once; None for all.
+      restarts: of evolution: `"none"`, `"stagnation"` (`evolve`) or `"doubling"` (`doubling`).
+      share: of the steps that go to the first of two engines.
+
+    Raises:
+      InputError: an unknown name, with the nearest; settings that the engine cannot have.
+
+    >>> engine("pso", population=20).keywords["strategy"]
+    'pso'
+    """
+    settings = locals()
+    first, plus, second = name.partition("+")
+    if plus:
+        parts = [engine(**{**settings, "name": part}) for part in (first, second)]
+        return then(*parts, share=share)
+    return ENGINES[one_of("optimiser", name, ENGINES)](**settings)
+
+
+def _gradient(name: str, lr: optax.ScalarOrSchedule, **_: Any) -> Engine:
+    return descending(optimizer(name, lr))
+
+
+def _evolution(name: str, restarts: str, share: float, lr: Any, **settings: Any) -> Engine:
+    one_of("restarts", restarts, RESTARTS)
+    rate = lr(0) if callable(lr) else lr
+    if restarts == "doubling":
+        return doubling(name, lr=rate, **settings)
+    return evolving(name, lr=rate, restarts=restarts, **settings)
+
+
+def _random(population: int, chunk: int | None, **_: Any) -> Engine:
+    return drawing(population=population, chunk=chunk)
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {
+    **dict.fromkeys(OPTIMIZERS, _gradient),
+    **dict.fromkeys(STRATEGIES, _evolution),
+    "random_search": _random,
+}
+"""name -> what makes the engine from `engine`'s settings."""
+
+
+def populous(name: str) -> bool:
+    """Whether a step of the engine of that name evaluates a population.
+
+    >>> populous("cma_es"), populous("adam"), populous("cma_es+adam")
+    (True, False, True)
+    """
+    return name.partition("+")[0] not in OPTIMIZERS
+
+
+def generations(evaluations: int, population: int) -> int:
+    """How many generations a budget of evaluations allows.
+
+    Raises:
+      InputError: not even one.
+
+    >>> generations(25_000, 50)
+    500
+    >>> generations(100, 500)
+    Traceback (most recent call last):
+    jleak.check.InputError: population must be <= the budget of 100 evaluations, got population=500
+    """
+    if population > evaluations:
+        raise InputError(
+            f"population must be <= the budget of {evaluations} evaluations, got population={population}"
+        )
+    return evaluations // population
