@@ -20,7 +20,7 @@ def gias(
     weights_lr: float = 1e-3,
     tv: float = 1e-6,
     optim: str = "adam",
-    labels: str | LabelAttack = "auto",
+    labels: str | LabelAttack = "demix",
 ) -> Search:
     """Cosine distance and total variation, over latents at first and then over weights of the generator.
 
