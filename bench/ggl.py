@@ -22,7 +22,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from common import quartiles, save
-from papers.matching_peer import FLAT, one, torch_tensors
+from peers.layout import FLAT, one, torch_tensors
 from peers.process import ggl
 from speed_runs import PAUSE, Built, built, significant
 

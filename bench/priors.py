@@ -4,12 +4,13 @@
     python bench/priors.py measure digits      # bench/results/prior-digits-cpu.json, and the card
 
 Each is the one command that `command` makes; `--folder` says where the files lie (default: the package, where
-`train` refuses to replace one), `--data` where the images are, which is where it runs. faces32 is for benchmarks alone: nothing
-states a right to pass its images on, so neither they nor what learnt them come with jleak.
+`train` refuses to replace one), `--data` where the images are, which is where it runs. faces32 is for
+benchmarks alone: nothing states a right to pass its images on, so neither they nor what learnt them come with
+jleak.
 """
 
 import argparse
-import os
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -58,12 +59,14 @@ def command(name: str, folder: Path) -> list[str]:
     return ["jleak", "train-prior", *words, "--float16", *([] if name == "faces32" else ["--conditional"])]
 
 
-def measure(name: str, folder: Path) -> None:
+def measure(name: str, images: Path, folder: Path) -> None:
     """Measures a prior, and adds the numbers to its card and to bench/results."""
     path = folder / f"{name}.safetensors"
     prior = priors.load(path)
     unseen = UNSEEN.get(name, f"private:{PRIORS[name]['dataset']}")
-    numbers = prior_quality.measured(prior, data.load(prior.card["dataset"]), data.load(unseen))
+    with contextlib.chdir(images):
+        sets = data.load(prior.card["dataset"]), data.load(unseen)
+    numbers = prior_quality.measured(prior, *sets)
     card = prior.card | {key: str(value) for key, value in numbers.items()}
     card |= {"measured_on": unseen, "measured_by": "bench/prior_quality.py"}
     priors.save(path, prior._replace(card=card), half=True)
@@ -78,11 +81,10 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=Path(priors.__file__).parent / "bundled")
     given = parser.parse_args()
     folder = given.folder.absolute()
-    os.chdir(given.data)
     for name in given.names:
         line = command(name, folder)
         print(" ".join(line), flush=True)
         if given.what == "train":
-            subprocess.run([sys.executable, "-m", *line], check=True)
+            subprocess.run([sys.executable, "-m", *line], check=True, cwd=given.data)
         if given.what == "measure":
-            measure(name, folder)
+            measure(name, given.data, folder)

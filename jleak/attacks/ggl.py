@@ -5,7 +5,7 @@ from jleak.attacks.matching import matching
 from jleak.check import one_of, whole
 from jleak.labels import label_step
 from jleak.priors import Prior
-from jleak.search import OPTIMIZERS, Search, budgeted
+from jleak.search import STRATEGIES, Search, budgeted
 from jleak.spaces import latent
 from jleak.types import LabelAttack, Threat
 
@@ -64,7 +64,7 @@ def ggl(
         space=latent(
             found.generator,
             threat.batch,
-            start="normal" if optim in OPTIMIZERS else "zeros",
+            start="zeros" if optim.partition("+")[0] in STRATEGIES else "normal",
             bound=bound,
             regular=regular,
             weight=weight,
