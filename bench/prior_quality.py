@@ -35,10 +35,10 @@ def measured(prior: priors.Prior, seen: data.Images, unseen: data.Images, seed: 
     batch = data.draw(key, unseen, IMAGES)
     found = np.asarray(psnr(reconstructed(prior, key, batch), batch.x))
     numbers = {
-        "psnr": found.mean(),
-        "psnr_half_width": 1.96 * found.std(ddof=1) / IMAGES**0.5,
-        "psnr_constant": psnr(best_constant(batch.x), batch.x).mean(),
-        "psnr_components": psnr(projected(seen, batch.x, prior.generator.latent), batch.x).mean(),
+        "found_psnr": found.mean(),
+        "found_psnr_half_width": 1.96 * found.std(ddof=1) / IMAGES**0.5,
+        "constant_psnr": psnr(best_constant(batch.x), batch.x).mean(),
+        "components_psnr": psnr(projected(seen, batch.x, prior.generator.latent), batch.x).mean(),
     }
     if prior.generator.classes:
         judge = classifier(key, seen)
