@@ -20,7 +20,7 @@ from jleak.labels import LABELS
 from jleak.metrics import METRICS
 from jleak.priors import GENERATORS, PRIORS
 from jleak.priors.critics import TRUNKS as CRITICS
-from jleak.search import OPTIMIZERS
+from jleak.search import ENGINES
 from jleak.training import OBJECTIVES
 
 ATTACKS = {
@@ -28,6 +28,9 @@ ATTACKS = {
     "demixing": attacks.demixing,
     "dense": attacks.dense,
     "dlg": attacks.dlg,
+    "ggl": attacks.ggl,
+    "gias": attacks.gias,
+    "gifd": attacks.gifd,
     "gradinversion": attacks.gradinversion,
     "idlg": attacks.idlg,
     "inverting": attacks.inverting,
@@ -58,6 +61,7 @@ LOSSES = {
 MEASURES: dict[str, Callable] = {
     "mixing": leakage.mixing,
 }
+
 KINDS: dict[str, dict[str, Any]] = {
     "attacks": ATTACKS,
     "labels": LABELS,
@@ -67,7 +71,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "measures": MEASURES,
     "models": MODELS,
     "datasets": SOURCES,
-    "optimizers": OPTIMIZERS,
+    "optimizers": ENGINES,
     "generators": GENERATORS,
     "priors": PRIORS,
     "objectives": OBJECTIVES,

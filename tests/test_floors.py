@@ -34,6 +34,8 @@ SIBLINGS = {
     ("tree", "types"),  # names the types of what it computes with
     ("tree", "check"),  # refuses trees that do not match
     ("cli", "report"),  # shows what it renders
+    ("metrics", "weights"),  # reads the weights that LPIPS is published with
+    ("metrics", "torch_file"),
 }
 """Who may import a neighbour of its own floor after all."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from matching_runs import every_restart, parts, quiet
+from peers.layout import FLAT, one, torch_tensors
 from peers.process import breaching
 
 from jleak.audit import lanes
@@ -17,10 +18,7 @@ from jleak.audit.trial import Programs, Truth
 from jleak.data import Images
 from jleak.distances import tensor_order
 from jleak.metrics import psnr
-from jleak.types import Model, Params
-
-FLAT = {"lenet": (8, 8, 12), "convnet64": (3, 3, 256), "resnet18": (1, 1, 512)}
-"""(h, w, c) of what the classifier flattens: rows of its kernel are in another order in torch."""
+from jleak.types import Model
 
 
 def beside(case: Case, images: Images, python: str) -> dict[str, Any]:
@@ -71,33 +69,6 @@ def written(folder: str, case: Case, model: Model, truth: Truth, i: int) -> str:
     named = {f"w{t}": w for t, w in enumerate(weights)} | {f"g{t}": g for t, g in enumerate(update)}
     np.savez(path, x=np.asarray(x).transpose(0, 3, 1, 2), y=np.asarray(y, np.int64), **named)
     return path
-
-
-def torch_tensors(tree: Params, order: tuple, flat: tuple[int, int, int]) -> list[np.ndarray]:
-    """The tensors in the order in which the model runs them, laid out as torch does.
-
-    >>> kernel = np.arange(6.0).reshape(3, 2)
-    >>> torch_tensors({"head": {"kernel": kernel}}, (("head", "kernel"),), (1, 1, 3))[0].tolist()
-    [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]
-    """
-
-    def laid(path):
-        leaf = tree
-        for name in path:
-            leaf = leaf[name]
-        leaf = np.asarray(leaf)
-        if leaf.ndim == 4:
-            return leaf.transpose(3, 2, 0, 1)
-        if leaf.ndim == 2:
-            return leaf.reshape(*flat, -1).transpose(3, 2, 0, 1).reshape(leaf.shape[1], -1)
-        return leaf
-
-    return [laid(path) for path in order]
-
-
-def one(updates: Params, i: int) -> Params:
-    """The i-th victim's."""
-    return {name: one(leaf, i) if isinstance(leaf, dict) else leaf[i] for name, leaf in updates.items()}
 
 
 def rounded(values: list[float]) -> list[float]:

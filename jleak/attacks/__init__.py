@@ -7,6 +7,9 @@ from jleak.attacks.cocktail_party import cocktail_party
 from jleak.attacks.demixing import demixing
 from jleak.attacks.dense import dense
 from jleak.attacks.dlg import dlg, idlg
+from jleak.attacks.ggl import ggl
+from jleak.attacks.gias import gias
+from jleak.attacks.gifd import gifd
 from jleak.attacks.gradinversion import gradinversion
 from jleak.attacks.inverting import inverting, inverting_tuned
 from jleak.attacks.multistep import multistep
@@ -18,6 +21,9 @@ __all__ = [
     "demixing",
     "dense",
     "dlg",
+    "ggl",
+    "gias",
+    "gifd",
     "gradinversion",
     "idlg",
     "inverting",

@@ -5,7 +5,7 @@ from jleak.attacks.matching import matching
 from jleak.check import one_of, whole
 from jleak.labels import label_step
 from jleak.priors import Prior
-from jleak.search import OPTIMIZERS, Search, engine
+from jleak.search import STRATEGIES, Search, budgeted
 from jleak.spaces import latent
 from jleak.types import LabelAttack, Threat
 
@@ -58,20 +58,20 @@ def ggl(
     whole("evaluations", evaluations)
     one_of("distance", distance, DISTANCES)
     found = priors.fitting(prior, threat.model)
-    one = engine(optim, evaluations=evaluations // threat.local_steps, population=population, lr=lr)
+    engine, steps = budgeted(optim, evaluations // threat.local_steps, population=population, lr=lr)
     return matching(
         threat,
         space=latent(
             found.generator,
             threat.batch,
-            start="normal" if optim in OPTIMIZERS else "zeros",
+            start="zeros" if optim.partition("+")[0] in STRATEGIES else "normal",
             bound=bound,
             regular=regular,
             weight=weight,
             params=found.params,
         ),
         distance=DISTANCES[distance],
-        engine=one.engine,
-        steps=one.steps,
+        engine=engine,
+        steps=steps,
         labels=label_step(threat, labels),
     )

@@ -15,12 +15,12 @@ def gias(
     *,
     prior: str | Prior = "digits",
     steps: int = 5500,
-    share: float = 1 / 11,
+    latent_steps: int = 500,
     lr: float = 0.03,
     weights_lr: float = 1e-3,
     tv: float = 1e-6,
     optim: str = "adam",
-    labels: str | LabelAttack = "auto",
+    labels: str | LabelAttack = "demix",
 ) -> Search:
     """Cosine distance and total variation, over latents at first and then over weights of the generator.
 
@@ -36,23 +36,22 @@ def gias(
       threat: what the attacker knows.
       prior: the generator (`jleak.attacks.ggl`).
       steps: gradient evaluations of the victim model, in both stages.
-      share: of the steps in the first stage.
+      latent_steps: how many of these go to the first.
       lr, weights_lr: learning rates of the two.
       tv: weight of the total variation.
       optim: any optimiser of `jleak.search.OPTIMIZERS`, in both.
       labels: the label step (`jleak.labels.label_step`), not "joint".
 
     Raises:
-      InputError: steps < 2, a share outside (0, 1), a rate not above 0, tv below 0; an unknown name, joint
+      InputError: latent_steps < 1 or not below steps, a rate not above 0, tv below 0; an unknown name, joint
         labels, a prior that does not fit the model.
     """
-    whole("steps", steps, least=2, hint="two stages need a step each")
-    number("share", share, above=0, below=1)
+    whole("latent_steps", latent_steps)
+    whole("steps", steps, least=latent_steps + 1, hint="what latent_steps leaves goes to the weights")
     number("lr", lr, above=0)
     number("weights_lr", weights_lr, above=0)
     number("tv", tv, least=0)
     found = priors.fitting(prior, threat.model)
-    early = early_steps(steps, share)
     infer = labels_first("gias", threat, labels)
 
     def stage(space, lr, steps, labels):
@@ -69,12 +68,7 @@ def gias(
     def refine(before, view):
         del view  # the space asks for the prior itself
         space = weights(found.generator, before.best["x"], params=found.params)
-        return stage(space, weights_lr, steps - early, lambda key, view: before.fixed["y"])
+        return stage(space, weights_lr, steps - latent_steps, lambda key, view: before.fixed["y"])
 
     space = latent(found.generator, threat.batch, regular="none", params=found.params)
-    return staged(stage(space, lr, early, infer), Stage(refine, steps - early))
-
-
-def early_steps(steps: int, share: float) -> int:
-    """The steps of a first stage, of which either has one at least."""
-    return min(max(round(share * steps), 1), steps - 1)
+    return staged(stage(space, lr, latent_steps, infer), Stage(refine, steps - latent_steps))

@@ -1,5 +1,6 @@
 """Gradient inversion over feature domains: a generator's layers, one after the other."""
 
+import jax
 import jax.numpy as jnp
 
 from jleak import distances, penalties, priors
@@ -22,7 +23,7 @@ def gifd(
     tv: float = 1e-4,
     l2: float = 1e-6,
     optim: str = "adam",
-    labels: str | LabelAttack = "auto",
+    labels: str | LabelAttack = "demix",
 ) -> Search:
     """Cosine distance and image priors, over latents and then over the features of layer after layer.
 

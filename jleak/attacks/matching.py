@@ -33,9 +33,15 @@ def cosine_of(found: Products) -> jax.Array:
     return 1.0 - found.dot / jnp.where(lengths > 0, lengths, 1.0)
 
 
-OF_PRODUCTS: dict[Distance, Callable[[Products], jax.Array]] = {
-    distances.cosine: cosine_of,
-    distances.l2: lambda found: found.a - 2 * found.dot + found.b,
+def l2_of(found: Products) -> jax.Array:
+    """`distances.l2` of two updates' products; near 0 a rounding of float32 beside their squared lengths."""
+    return found.a - 2 * found.dot + found.b
+
+
+OF_PRODUCTS: dict[Distance, Callable[[Products, Params], jax.Array]] = {
+    distances.cosine: lambda found, update: cosine_of(found),
+    distances.l2: lambda found, update: l2_of(found),
+    distances.mean_l2: lambda found, update: l2_of(found) / len(jax.tree.leaves(update)),
 }
 """Distances that inner products of the updates determine."""
 
@@ -119,7 +125,8 @@ def mismatch(threat: Threat, distance: Distance) -> Callable[[Key, Params, Batch
 
         def apart(key, params, batch, update):
             del key  # a plain client draws nothing
-            return OF_PRODUCTS[distance](products(client.model, client.loss, params, batch, update))
+            found = products(client.model, client.loss, params, batch, update)
+            return OF_PRODUCTS[distance](found, update)
 
     else:
 

@@ -16,16 +16,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from jleak.audit import lanes
 from jleak.audit.case import Case
 from jleak.audit.lanes import Layout
 from jleak.audit.parts import Floats, attack_of, client_of, defense_of, imitates, known_floats, loss_of
+from jleak.labels import noise_level
 from jleak.leakage import mixing
-from jleak.metrics import METRICS, best_constant, label_success, pair, psnr, snr
+from jleak.metrics import snr
 from jleak.search import Search, advance, begin, best, conditioned
-from jleak.types import Batch, Certificate, Key, Model, Params, Reconstruction, View
+from jleak.types import Key, Model, Params, Reconstruction, View
 
 PIECES = 16
 """Into how many pieces a search is cut: after each it shows progress and restarts may end."""
@@ -138,10 +139,11 @@ def compiled(
 
 
 def share(case: Case, model: Model) -> Callable:
-    """The victims' program: `(params, k_client, batches, floats) -> (updates, snr, statistics, scores)`.
+    """The victims' program: `(params, k_client, batches, floats)` to updates, snr, statistics, scores, noise.
 
     Statistics are those of BatchNorm on the client's own images, None unless clients send them. Scores are
-    of mixing in the classifier, without the defense: what the client can know before it shares.
+    of mixing in the classifier, without the defense: what the client can know before it shares. Noise is the
+    level that the update shows to whoever sees it.
     """
 
     def program(params, k_client, batches, floats):
@@ -157,7 +159,8 @@ def share(case: Case, model: Model) -> Callable:
             key, batch = args
             update = defended(key, params, batch)
             sent = model.statistics(params, batch.x) if model.sends_statistics else None
-            return update, snr(plain(key, params, batch), update), sent, mixed(params, batch)
+            told = snr(plain(key, params, batch), update), sent, mixed(params, batch)
+            return update, *told, noise_level(model, update)._asdict()
 
         keys = jax.random.split(k_client, case.victims)
         return lax.map(one, (keys, batches), batch_size=chunk(case.victims, case.lanes))
@@ -253,38 +256,6 @@ def as_search(case: Case, model: Model, floats: Floats, steps: int) -> Search:
         return Search(init, lambda key, t, state, view: (state, state.loss), lambda state, view: state, 1)
 
     return conditioned(make, steps)
-
-
-class Score(NamedTuple):
-    """How a victim's reconstruction compares with the truth.
-
-    Attributes:
-      numbers: by name.
-      x: the images as compared: clipped to [0, 1], paired one to one with the truth.
-      certificate: in the order of these images.
-    """
-
-    numbers: dict[str, Float[Array, ""]]
-    x: Float[Array, "n h w c"]
-    certificate: Certificate | None
-
-
-def score(rec: Reconstruction, batch: Batch) -> Score:
-    """One victim's score.
-
-    Numbers are means over the victim's images. `constant_psnr` is what the best constant image reaches, an
-    oracle's floor to compare with.
-    """
-    x = jnp.clip(rec.x, 0.0, 1.0)
-    order = pair(x, batch.x)
-    x = x[order]
-    numbers = {name: entry.fn(x, batch.x).mean() for name, entry in METRICS.items()}
-    numbers["label_success"] = label_success(rec.y, batch.y)
-    numbers["constant_psnr"] = psnr(best_constant(batch.x), batch.x).mean()
-    found = rec.certificate
-    if found is not None:
-        found = found._replace(status=found.status[order], consistency=found.consistency[order])
-    return Score(numbers | {"loss": rec.loss}, x, found)
 
 
 def chunk(count: int, most: int) -> int:

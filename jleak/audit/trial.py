@@ -1,5 +1,6 @@
 """One case from its seed to its record: clients, attacker, score."""
 
+import functools
 import importlib.metadata
 import platform
 import time
@@ -12,11 +13,12 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jleak import data
-from jleak.audit import lanes, programs, race
+from jleak.audit import lanes, programs, race, scoring
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
 from jleak.audit.parts import floats_of, known_floats, model_of, prior_of, weights_of
-from jleak.audit.programs import Attacker, Given, Score
+from jleak.audit.programs import Attacker, Given
+from jleak.audit.scoring import Score
 from jleak.audit.store import Record
 from jleak.data import Images
 from jleak.tree import stream
@@ -66,6 +68,7 @@ class Truth(NamedTuple):
     snr: jax.Array
     statistics: PyTree | None
     mixing: dict[str, jax.Array]
+    noise: dict[str, jax.Array]
 
 
 def trial(
@@ -93,7 +96,7 @@ def trial(
     clock = time.perf_counter()
     rec, finite, course = attack(case, attacker, given, tell)
     seconds = time.perf_counter() - clock
-    found = score(rec, truth.batches, cache)
+    found = score(case, model, truth, rec, cache)
     record = {
         "case_id": case.case_id,
         **case.to_json(),
@@ -101,6 +104,7 @@ def trial(
         **{name: significant(values) for name, values in found.numbers.items()},
         "snr": significant(truth.snr),
         "mixing": {name: significant(values) for name, values in truth.mixing.items()},
+        "noise": {name: significant(values) for name, values in truth.noise.items()},
         "certificate": vouched(found.certificate),
         "diverged": int(finite.size - finite.sum()),
         "evaluations": int(rec.evaluations.sum()),
@@ -191,11 +195,15 @@ def attack(
     return rec, finite, shown | {"losses": np.stack(course)}
 
 
-def score(rec: Reconstruction, batches: Batch, cache: Programs) -> Score:
+def score(case: Case, model: Model, truth: Truth, rec: Reconstruction, cache: Programs) -> Score:
     """The reconstructions against the truth, each victim's."""
-    shapes = str(jax.tree.map(jnp.shape, (rec, batches)))
-    program = cache.take(("score", shapes), lambda: programs.compiled(jax.vmap(programs.score), rec, batches))
-    return program(rec, batches)
+
+    def all_(params, rec, batches):
+        return jax.vmap(functools.partial(scoring.score, model, params))(rec, batches)
+
+    args = (truth.params, rec, truth.batches)
+    key = ("score", programs.model_settings(case), model.classes, str(jax.tree.map(jnp.shape, args)))
+    return cache.take(key, lambda: programs.compiled(all_, *args))(*args)
 
 
 def status(updates: Params, finite: np.ndarray, certificate: Certificate | None = None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import optax
 
+from jleak.clients.telling import telling
 from jleak.tree import stream
 from jleak.types import Batch, Client, Defense, Key, Params
 
@@ -28,7 +29,7 @@ def on_update(fn: Callable[[Key, Params], Params]) -> Defense:
             update = client(stream(key, "inner"), params, batch)
             return fn(stream(key, "update"), update)
 
-        return defended
+        return telling(client, defended)
 
     return defense
 
@@ -47,7 +48,7 @@ def on_batch(fn: Callable[[Key, Batch], Batch]) -> Defense:
         def defended(key, params, batch):
             return client(stream(key, "inner"), params, fn(stream(key, "batch"), batch))
 
-        return defended
+        return telling(client, defended)
 
     return defense
 
@@ -72,7 +73,7 @@ def on_example(fn: Callable[[Key, Params], Params]) -> Defense:
             updates = jax.vmap(one)(keys, batch.x, batch.y)
             return jax.tree.map(lambda u: u.mean(0), updates)
 
-        return defended
+        return telling(client, defended)
 
     return defense
 

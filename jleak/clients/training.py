@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jleak.check import InputError, number, whole
+from jleak.clients.telling import Telling
 from jleak.tree import stream
 from jleak.types import Batch, Client, Key, Loss, Model, Params
 
@@ -102,7 +103,7 @@ def fedavg(model: Model, loss: Loss, *, lr: float = 0.1, steps: int = 10, epochs
         _, gradients = lax.scan(step, params["params"], picks)
         return jax.tree.map(lambda g: g.sum(0), gradients)
 
-    return client
+    return Telling(model, client)
 
 
 def fedsgd_dropout(model: Model, loss: Loss, *, rate: float = 0.5) -> Client:
@@ -146,7 +147,7 @@ def fedsgd_dropout(model: Model, loss: Loss, *, rate: float = 0.5) -> Client:
         masked = model._replace(apply=lambda params, x: apply(params, x, stream(key, "dropout")))
         return fedsgd(masked, loss)(key, params, batch)
 
-    return client
+    return Telling(model, client)
 
 
 def secure_aggregation(
@@ -193,7 +194,7 @@ def secure_aggregation(
         updates = jax.vmap(member, (0, None, 0))(keys, params, shares)
         return jax.tree.map(lambda u: u.mean(0), updates)
 
-    return client
+    return Telling(model, client)
 
 
 CLIENTS: dict[str, Callable[..., Client]] = {

@@ -9,6 +9,7 @@ from jleak.defenses.dp_sgd import DP_SGD, dp_sgd
 from jleak.defenses.kind import KNOWS, Kind
 from jleak.defenses.noise import GAUSSIAN, LAPLACE, gaussian, laplace
 from jleak.defenses.prune import PRUNE, prune
+from jleak.defenses.soteria import SOTERIA, soteria
 
 KINDS: dict[str, Kind] = {
     "clip": CLIP,
@@ -16,7 +17,8 @@ KINDS: dict[str, Kind] = {
     "gaussian": GAUSSIAN,
     "laplace": LAPLACE,
     "prune": PRUNE,
+    "soteria": SOTERIA,
 }
 """name -> the defense and the attackers that know of it."""
 
-__all__ = ["KINDS", "KNOWS", "Kind", "clip", "dp_sgd", "gaussian", "laplace", "prune"]
+__all__ = ["KINDS", "KNOWS", "Kind", "clip", "dp_sgd", "gaussian", "laplace", "prune", "soteria"]

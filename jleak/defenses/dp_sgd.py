@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jleak.check import number
-from jleak.clients import chain, on_example, on_update
+from jleak.clients import chain, on_example, on_update, telling
 from jleak.defenses.clip import clipped
 from jleak.defenses.kind import Kind
 from jleak.defenses.noise import gaussian
@@ -54,7 +54,7 @@ def dp_sgd(*, bound: float = 1.0, noise: float = 1.0) -> Defense:
             noisy = gaussian(sigma=noise * bound / batch.x.shape[0])
             return chain(belief(bound=bound), noisy)(client)(key, params, batch)
 
-        return defended
+        return telling(client, defended)
 
     return defense
 

@@ -1,4 +1,9 @@
-"""Additive zero-mean noise."""
+"""Additive zero-mean noise.
+
+An attacker can tell how much there is (`jleak.labels.noise_level`) and cannot imitate it: against an update
+u + e, the squared distance of a dummy's update g is ||g - u||^2 + ||e||^2 in expectation, with the same
+minimum. Noise of one's own would only blur it. So both kinds believe in the plain client.
+"""
 
 from collections.abc import Callable
 

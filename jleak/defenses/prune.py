@@ -38,8 +38,11 @@ def prune(*, fraction: float) -> Defense:
 def adapt(view: View) -> Defense:
     """Keeps exactly the entries that are not zero in the observed update.
 
-    The zeros of the update show the mask itself; GGL's reference code uses one global share of zeros,
-    which over-prunes tensors that keep more.
+    The zeros of the update show the mask itself, so on the client's batch the imitation is exact, and its
+    derivative is that of the entries kept. GGL's reference code (Li et al., CVPR 2022) takes one share of
+    zeros over the whole update and prunes every tensor of the dummy's at that quantile: it removes too much
+    where a tensor keeps more than others (those others may have zeros of their own, as behind a dead ReLU),
+    and other entries on every dummy.
     """
     return on_update(
         lambda key, update: jax.tree.map(lambda u, seen: jnp.where(seen != 0, u, 0.0), update, view.update)

@@ -11,6 +11,7 @@ from jleak.labels.demix import demix
 from jleak.labels.head import finite, imbalance, masked
 from jleak.labels.ilrg import ilrg
 from jleak.labels.llg import llg, llg_plus, llg_star
+from jleak.labels.noise import NoiseLevel, noise_level
 from jleak.labels.simple import bias_sign, idlg, random, yin
 from jleak.labels.size import Size, batch_size, unknown
 from jleak.labels.step import LABELS, label_step, labels_first
@@ -18,6 +19,7 @@ from jleak.labels.trajectory import trajectory
 
 __all__ = [
     "LABELS",
+    "NoiseLevel",
     "Size",
     "apportion",
     "batch_size",
@@ -36,6 +38,7 @@ __all__ = [
     "llg_plus",
     "llg_star",
     "masked",
+    "noise_level",
     "random",
     "trajectory",
     "unknown",

@@ -29,7 +29,8 @@ from jleak.check import number, whole
 from jleak.labels.counting import apportion
 from jleak.labels.counts import bias_gradient
 from jleak.labels.dummies import differing, dummies, response
-from jleak.labels.head import Head, checked, head, logits, noise_variance, softmax_loss
+from jleak.labels.head import Head, checked, head, logits, softmax_loss
+from jleak.labels.noise import noise_variance
 from jleak.labels.posterior import Classes, posterior
 from jleak.types import LabelAttack, Threat, View
 

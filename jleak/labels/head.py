@@ -142,15 +142,6 @@ def logits(layer: Head, features: Float[Array, "... width"]) -> Float[Array, "..
     return features @ layer.kernel.T + (0.0 if layer.bias is None else layer.bias)
 
 
-def noise_variance(update: Head) -> Float[Array, ""]:
-    """Variance of the noise on an entry, from the columns' sums over the classes, which would be 0 without.
-
-    >>> noise_variance(Head(jnp.array([[1.0, 2.0], [-1.0, 0.0]]), None)).item()
-    1.0
-    """
-    return jnp.mean(update.kernel.sum(0) ** 2) / len(update.kernel)
-
-
 def imbalance(update: Head) -> Float[Array, ""]:
     """||sum_c (dW_c, db_c)|| / ||(dW, db)||: 0 for softmax cross entropy, whatever the batch.
 

@@ -29,7 +29,8 @@ from jleak.check import InputError, number, whole
 from jleak.labels.counting import apportion, onto_simplex
 from jleak.labels.demix import demix
 from jleak.labels.dummies import differing, dummies, response
-from jleak.labels.head import Head, checked, noise_variance, softmax_loss
+from jleak.labels.head import Head, checked, softmax_loss
+from jleak.labels.noise import noise_variance
 from jleak.tree import dot
 from jleak.types import Key, LabelAttack, Params, Threat, View
 

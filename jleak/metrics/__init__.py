@@ -6,6 +6,8 @@ Only here, in clients and in the audit does the truth appear; no attack can see 
 from typing import NamedTuple
 
 from jleak.metrics.avd import avd, avd_2022, avd_match, avd_rank, variation
+from jleak.metrics.features import mse_features
+from jleak.metrics.gmsd import ms_gmsd
 from jleak.metrics.image import best_constant, mse, mse_pm1, psnr, psnr_pm1, ssim
 from jleak.metrics.labels import hard, label_success
 from jleak.metrics.pairing import pair
@@ -22,7 +24,9 @@ __all__ = [
     "best_constant",
     "hard",
     "label_success",
+    "ms_gmsd",
     "mse",
+    "mse_features",
     "mse_pm1",
     "pair",
     "psnr",
@@ -49,6 +53,7 @@ class Entry(NamedTuple):
 
 METRICS: dict[str, Entry] = {
     "avd": Entry(avd, higher_is_better=False, unit=""),
+    "ms_gmsd": Entry(ms_gmsd, higher_is_better=False, unit=""),
     "mse": Entry(mse, higher_is_better=False, unit=""),
     "mse_pm1": Entry(mse_pm1, higher_is_better=False, unit=""),
     "psnr": Entry(psnr, higher_is_better=True, unit="dB"),

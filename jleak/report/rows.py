@@ -75,7 +75,7 @@ class Row(NamedTuple):
       constant: median PSNR of the best constant image, an oracle's floor.
       evaluations: gradient evaluations of the victim model, a victim.
       seconds: attack seconds, a victim.
-      avd: over victims and seeds.
+      avd, mse_features: over victims and seeds; the latter NaN where the model tells no features.
       vouched: images by what the attack's certificate says of them (`jleak.types.Status`); empty without one.
       mixing: mu, condition and rank over victims, what the client could know; empty in older records.
     """
@@ -96,6 +96,7 @@ class Row(NamedTuple):
     evaluations: float
     seconds: float
     avd: Spread
+    mse_features: Spread
     vouched: dict[str, int]
     mixing: dict[str, Spread]
 
@@ -195,7 +196,8 @@ def row(records: list[Record], among: Sequence[Record]) -> Row:
     images = sum(r["victims"] * r["batch"] for r in records)
     right = sum(sum(filter(None, r["label_success"])) * r["batch"] for r in records)
     victims = sum(r["victims"] for r in records)
-    found = {name: spread(values(records, name)) for name in ("psnr", "ssim", "mse", "loss", "snr", "avd")}
+    names = ("psnr", "ssim", "mse", "loss", "snr", "avd", "mse_features")
+    found = {name: spread(values(records, name)) for name in names}
     return Row(
         setting={name: records[0][name] for name in SETTING},
         **{kind: label(kind, records[0], among) for kind in ("model", "defense", "attack")},

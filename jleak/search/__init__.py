@@ -1,7 +1,7 @@
 """Search engines: the loop, and the optimisers behind it."""
 
 from jleak.search.engine import Engine, Search, advance, begin, best, best_of, conditioned
-from jleak.search.engines import ENGINES, engine, generations, populous
+from jleak.search.engines import ENGINES, budgeted, engine, generations, populous
 from jleak.search.evolution import evolve, evolving
 from jleak.search.gradient import descend, descending
 from jleak.search.optimizers import (
@@ -14,7 +14,7 @@ from jleak.search.optimizers import (
     step_decay,
 )
 from jleak.search.random import drawing, random_search
-from jleak.search.restarts import doubling
+from jleak.search.restarts import doubling, restarting, stagnating
 from jleak.search.stages import Stage, staged, then
 from jleak.search.strategies import STRATEGIES
 
@@ -30,6 +30,7 @@ __all__ = [
     "begin",
     "best",
     "best_of",
+    "budgeted",
     "conditioned",
     "descend",
     "descending",
@@ -43,9 +44,11 @@ __all__ = [
     "optimizer",
     "populous",
     "random_search",
+    "restarting",
     "schedule",
     "soft_sign",
     "staged",
+    "stagnating",
     "step_decay",
     "then",
 ]

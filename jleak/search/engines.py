@@ -5,17 +5,22 @@ from typing import Any
 
 import optax
 
-from jleak.check import InputError, one_of
+from jleak.check import InputError, number, one_of
 from jleak.search.engine import Engine
 from jleak.search.evolution import evolving
 from jleak.search.gradient import descending
 from jleak.search.optimizers import OPTIMIZERS, optimizer
 from jleak.search.random import drawing
-from jleak.search.restarts import doubling
+from jleak.search.restarts import doubling, stagnating
 from jleak.search.stages import then
 from jleak.search.strategies import STRATEGIES
 
-RESTARTS = ("none", "stagnation", "doubling")
+RESTARTS: dict[str, Callable[..., Engine]] = {
+    "none": evolving,
+    "stagnation": stagnating,
+    "doubling": doubling,
+}
+"""name -> `(strategy, *, population, ...) -> Engine`."""
 
 
 def engine(
@@ -37,7 +42,7 @@ def engine(
       population: candidates that evolution and random search evaluate in a step.
       std: where evolution begins: N(start, std^2). (Random search draws as the start is drawn.)
       chunk: candidates evaluated at once; None for all.
-      restarts: of evolution: `"none"`, `"stagnation"` (`evolve`) or `"doubling"` (`doubling`).
+      restarts: of evolution: `"none"`, `"stagnation"` (`stagnating`) or `"doubling"` (`doubling`).
       share: of the steps that go to the first of two engines.
 
     Raises:
@@ -61,9 +66,7 @@ def _gradient(name: str, lr: optax.ScalarOrSchedule, **_: Any) -> Engine:
 def _evolution(name: str, restarts: str, share: float, lr: Any, **settings: Any) -> Engine:
     one_of("restarts", restarts, RESTARTS)
     rate = lr(0) if callable(lr) else lr
-    if restarts == "doubling":
-        return doubling(name, lr=rate, **settings)
-    return evolving(name, lr=rate, restarts=restarts, **settings)
+    return RESTARTS[restarts](name, lr=rate, **settings)
 
 
 def _random(population: int, chunk: int | None, **_: Any) -> Engine:
@@ -76,6 +79,35 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "random_search": _random,
 }
 """name -> what makes the engine from `engine`'s settings."""
+
+
+def budgeted(
+    name: str, evaluations: int, *, population: int = 50, share: float = 0.8, **settings: Any
+) -> tuple[Engine, int]:
+    """The engine of that name and the steps in which it spends a budget, as far as whole generations fill it.
+
+    Args:
+      name, population, share, settings: as for `engine`; here `share` is of the evaluations.
+      evaluations: of the objective.
+
+    Raises:
+      InputError: as `engine`; a budget below one generation.
+
+    >>> [budgeted(name, 1000, population=40)[1] for name in ("adam", "snes", "snes+adam")]
+    [1000, 25, 220]
+    """
+    first, plus, second = name.partition("+")
+    if not plus:
+        made = engine(name, population=population, **settings)
+        return made, generations(evaluations, population) if populous(name) else evaluations
+    number("share", share, above=0, below=1)
+    shares = (int(share * evaluations), evaluations - int(share * evaluations))
+    early, late = (
+        budgeted(part, spent, population=population, **settings)
+        for part, spent in zip((first, second), shares, strict=True)
+    )
+    steps = early[1] + late[1]
+    return then(early[0], late[0], share=early[1] / steps), steps
 
 
 def populous(name: str) -> bool:

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jleak.check import number, whole
 from jleak.search.engine import Engine, Search
-from jleak.search.evolution import evaluated
-from jleak.tree import draws, select, stream
-from jleak.types import Key, Reconstruction, View
+from jleak.search.pool import reader, scored
+from jleak.tree import draws, stream
+from jleak.types import Key, View
 
 
 class Draws(NamedTuple):
@@ -63,10 +63,10 @@ def random_search(
     >>> abs(float(search(jax.random.key(0), 0.3).x) - 0.3) < 0.01
     True
     """
-    for name, value in {"population": population, "steps": steps, "chunk": chunk}.items():
-        whole(name, 1 if value is None else value)
-    if std is not None:
-        number("std", std, above=0)
+    whole("population", population)
+    whole("steps", steps)
+    whole("chunk", 1 if chunk is None else chunk)
+    number("std", 1.0 if std is None else std, above=0)
 
     def init(key, view):
         point, fixed = start(key, view)
@@ -81,22 +81,10 @@ def random_search(
         del t
         keys = jax.random.split(stream(key, "draws"), population)
         points = jax.vmap(lambda k: project(drawn(k, state.origin, view)))(keys)
-        losses = evaluated(objective, chunk, key, points, state.fixed, view)
-        losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
-        winner = jnp.argmin(losses)
-        better = losses[winner] < state.loss
-        return Draws(
-            origin=state.origin,
-            fixed=state.fixed,
-            best=select(better, jax.tree.map(lambda leaf: leaf[winner], points), state.best),
-            loss=jnp.where(better, losses[winner], state.loss),
-            evaluations=state.evaluations + cost * population,
-        ), losses[winner]
+        losses, state = scored(objective, chunk, cost, key, points, state, view)
+        return state, jnp.min(losses)
 
-    def read(state, view):
-        return Reconstruction(*decode(state.best, state.fixed, view), state.loss, state.evaluations)
-
-    return Search(init, step, read, steps)
+    return Search(init, step, reader(decode), steps)
 
 
 def drawing(*, population: int, **settings: Any) -> Engine:

@@ -1,5 +1,7 @@
 """Searches one after the other, each from what the one before it found."""
 
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,18 +13,19 @@ from jaxtyping import Array, Float, PyTree
 from jleak.check import InputError, number, whole
 from jleak.search.engine import Engine, Search, best
 from jleak.tree import stream
+from jleak.types import View
 
 
 class Stage(NamedTuple):
     """A search that begins where another has ended.
 
     Attributes:
-      make: `found -> Search`; found is the state in which the stage before it ended, with `best`, `fixed`
-        and `loss`. Whatever it holds may go into the recipe: a start, a constraint, what stays fixed.
+      make: `(found, view) -> Search`; found is the state in which the stage before it ended, with `best`,
+        `fixed` and `loss`. Whatever they hold may go into the recipe: a start, a constraint.
       steps: the budget of the searches that it makes, static.
     """
 
-    make: Callable[[Any], Search]
+    make: Callable[[Any, View], Search]
     steps: int
 
 
@@ -70,7 +73,7 @@ def staged(first: Search, *later: Stage) -> Search:
       later: the other stages, in their order.
 
     Raises:
-      InputError: no later stage, or one whose search has another budget than it says.
+      InputError: no later stage, or one of fewer than 1 step.
 
     >>> import functools, optax
     >>> from jleak.search import descending
@@ -78,7 +81,7 @@ def staged(first: Search, *later: Stage) -> Search:
     ...            lambda p, fixed, view: (p, None))
     >>> coarse, fine = descending(optax.sgd(0.1)), descending(optax.sgd(0.4))
     >>> search = staged(coarse(*problem, steps=3), Stage(
-    ...     lambda found: fine(problem[0], lambda key, view: (found.best, ()), problem[2], steps=9), 9))
+    ...     lambda found, _: fine(problem[0], lambda key, view: (found.best, ()), problem[2], steps=9), 9))
     >>> round(float(search(jax.random.key(0), jnp.array(2.0)).x), 4), search.steps
     (2.0, 12)
     """
@@ -86,50 +89,39 @@ def staged(first: Search, *later: Stage) -> Search:
         raise InputError("staged needs a later stage, got none; give Stage(make, steps)")
     for stage in later:
         whole("steps", stage.steps)
-    begins = [first.steps]
-    for stage in later[:-1]:
-        begins.append(begins[-1] + stage.steps)
+    ends = [*itertools.accumulate([first.steps, *(stage.steps for stage in later)])]
+    begins, order = [0, *ends[:-1]], range(len(ends))
 
-    def search_of(k, states):
-        made = later[k - 1].make(states[k - 1]) if k else first
-        if k and made.steps != later[k - 1].steps:
-            told = later[k - 1].steps
-            raise InputError(f"stage {k + 1} must make a search of {told} steps, got steps={made.steps}")
-        return made
+    def search_of(k, states, view):
+        return later[k - 1].make(states[k - 1], view) if k else first
 
     def opened(k, key, states, view):
-        return search_of(k, states).init(stream(key, f"stage {k}"), view)
+        return search_of(k, states, view).init(stream(key, f"stage {k}") if k else key, view)
 
     def init(key, view):
-        states = (first.init(key, view),)
-        for k in range(1, len(later) + 1):
+        states = ()
+        for k in order:
             states += (opened(k, key, states, view),)
         return Stages(states)
 
-    def running(k):
-        begin = begins[k - 1] if k else 0
-
-        def one(key, t, states, view):
-            own = states[k]
-            if k:
-                own = lax.cond(t == begin, lambda: opened(k, key, states, view), lambda: states[k])
-            own, loss = search_of(k, states).step(key, t - begin, own, view)
-            return (*states[:k], own, *states[k + 1 :]), loss
-
-        return one
-
-    branches = [running(k) for k in range(len(later) + 1)]
+    def running(k, key, t, states, view):
+        own = states[k]
+        if k:
+            own = lax.cond(t == begins[k], lambda: opened(k, key, states, view), lambda: states[k])
+        own, loss = search_of(k, states, view).step(key, t - begins[k], own, view)
+        return (*states[:k], own, *states[k + 1 :]), loss
 
     def step(key, t, state, view):
-        now = jnp.sum(t >= jnp.array(begins))
+        now = jnp.sum(t >= jnp.array(ends[:-1]))
+        branches = [functools.partial(running, k) for k in order]
         states, loss = lax.switch(now, branches, key, t, state.states, view)
         return Stages(states), loss
 
     def read(state, view):
-        runs = [search_of(k, state.states).read(own, view) for k, own in enumerate(state.states)]
+        runs = [search_of(k, state.states, view).read(state.states[k], view) for k in order]
         return best(jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs))
 
-    return Search(init, step, read, begins[-1] + later[-1].steps)
+    return Search(init, step, read, ends[-1])
 
 
 def then(first: Engine, second: Engine, *, share: float = 0.5) -> Engine:
@@ -151,7 +143,7 @@ def then(first: Engine, second: Engine, *, share: float = 0.5) -> Engine:
         early = min(max(round(share * steps), 1), steps - 1)
         rest = {"cost": cost, "project": project}
 
-        def refine(found):
+        def refine(found, _):
             return second(
                 objective, lambda key, view: (found.best, found.fixed), decode, steps=steps - early, **rest
             )

@@ -6,11 +6,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
-from jax.scipy.linalg import expm
+from jax.scipy.linalg import solve_triangular
+from jax.scipy.stats import rankdata
 
 from jleak.check import InputError, one_of, whole
+from jleak.search.covariance import cma_es, cr_fm_nes, rm_es, sep_cma_es, sorted_first, xnes
 from jleak.search.strategy import Strategy, distribution, falling, grown, made, sloped
+from jleak.tree import stream
 
 LARGEST = 4096
 """Of the dimensions in which a full covariance is kept: 64 MiB, and a minute for an eigendecomposition."""
@@ -63,123 +65,44 @@ def checked(name: str, population: int) -> None:
         )
 
 
-def cma_es(population: int, dim: int, steps: int) -> Strategy:
-    """CMA-ES that decomposes its covariance only as often as that changes.
+def iamalgam(name: str) -> Callable[[int, int, int], Strategy]:
+    """iAMaLGaM, whose multiplier scales the covariance that is sampled.
 
-    Source: Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv 1604.00772; section B.2 there for the
-    delay. Every g-th generation with g (c_1 + c_mu) <= 1/10, g <= 10. The step's number is shared by all
-    lanes of a `vmap`, so that the others do not pay for the branch.
-    """
-    from evosax.algorithms.distribution_based.cma_es import eigen_decomposition
-
-    del steps
-    es, params = made("CMA_ES", population, dim)
-    every = max(1, min(10, int(0.1 / float(params.c_1 + params.c_mu))))
-
-    def ask(key, t, state):
-        C, B, D = lax.cond(t % every == 0, eigen_decomposition, lambda now: (now, state.B, state.D), state.C)
-        y = (jax.random.normal(key, (population, dim)) * D) @ B.T
-        return state.mean + state.std * y, state.replace(C=C, B=B, D=D)
-
-    return distribution(es, params, ask=ask)
-
-
-def sep_cma_es(population: int, dim: int, steps: int) -> Strategy:
-    """Separable CMA-ES, with the rates of its paper: those of the full covariance times (d + 2) / 3.
-
-    Source: Ros and Hansen, "A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity",
-    PPSN 2008, section 3.
-    """
-    del steps
-    es, params = made("Sep_CMA_ES", population, dim)
-    c_1 = jnp.minimum(1.0, params.c_1 * (dim + 2) / 3)
-    c_mu = jnp.minimum(1.0 - c_1, params.c_mu * (dim + 2) / 3)
-    return distribution(es, params.replace(c_1=c_1, c_mu=c_mu))
-
-
-def cr_fm_nes(population: int, dim: int, steps: int) -> Strategy:
-    """CR-FM-NES; its rank-one rate, negative below six dimensions, is 0 there.
-
-    Source: Nomura and Ono, "Fast Moving Natural Evolution Strategy for High-Dimensional Problems", CEC
-    2022.
-    """
-    del steps
-    es, params = made("CR_FM_NES", population, dim)
-    return distribution(es, params.replace(c1=jnp.maximum(params.c1, 0.0)))
-
-
-def xnes(population: int, dim: int, steps: int) -> Strategy:
-    """xNES with the matrix exponential, for which evosax has the exponential of each entry.
-
-    Source: Glasmachers, Schaul, Yi, Wierstra and Schmidhuber, "Exponential Natural Evolution Strategies",
-    GECCO 2010, algorithm 1.
-    """
-    del steps
-    es, params = made("xNES", population, dim)
-
-    def ask(key, t, state):
-        del t
-        z = jax.random.normal(key, (population, dim))
-        return state.mean + state.std * z @ state.B.T, state.replace(z=z)
-
-    def tell(key, points, fitness, state, lr):
-        del key, points, lr
-        order = jnp.argsort(fitness)
-        weights = jnp.zeros(population).at[order].set(params.weights)
-        moment = state.z.T @ (weights[:, None] * state.z) - weights.sum() * jnp.eye(dim)
-        level = jnp.trace(moment) / dim
-        return state.replace(
-            mean=state.mean + state.std * state.B @ (weights @ state.z),
-            std=state.std * jnp.exp(0.5 * params.lr_std_init * level),
-            B=state.B @ expm(0.5 * params.lr_B * (moment - level * jnp.eye(dim))),
-        )
-
-    return distribution(es, params, ask=ask, tell=tell)
-
-
-def sorted_first(name: str, **changes: Callable) -> Callable[[int, int, int], Strategy]:
-    """Matrix adaptation: told in the order of fitness, as its weights assume (evosax tells it unsorted).
-
-    Source: Beyer and Sendhoff, "Simplify Your Covariance Matrix Adaptation Evolution Strategy", IEEE TEVC
-    2017; Loshchilov, Glasmachers and Beyer, "Large Scale Black-Box Optimization by Limited-Memory Matrix
-    Adaptation", IEEE TEVC 2019, whose rates c_c are kept <= 1, which those of a population above the
-    dimension are not.
+    Source: Bosman, Grahl and Thierens, "Benchmarking Parameter-Free AMaLGaM on Functions With and Without
+    Noise", Evolutionary Computation 2013, section 3. (evosax adds a constant to the covariance, scales only
+    the mean's shift, and measures how far the better points lie in variances, not standard deviations.)
     """
 
     def factory(population, dim, steps):
         del steps
-        es, params = made(name, population, dim)
-        params = params.replace(c_c=jnp.minimum(params.c_c, 1.0))
+        es, params = made(name, population, dim, std_schedule=lambda t: 0.0)
+
+        def root(state):
+            spread = state.c_mult * state.C
+            if spread.ndim == 1:
+                return jnp.diag(jnp.sqrt(spread))
+            return jnp.linalg.cholesky(spread + 1e-6 * jnp.trace(spread) / dim * jnp.eye(dim))
+
+        def ask(key, t, state):
+            del t
+            points = state.mean + jax.random.normal(key, (population, dim)) @ root(state).T
+            ahead = stream(key, "ahead"), points, state.c_mult, state.mean_shift
+            return es.anticipated_mean_shift(*ahead, params), state
 
         def tell(key, points, fitness, state, lr):
             del lr
-            order = jnp.argsort(fitness)
-            state = state.replace(z=state.z[order])
-            return es.tell(key, points[order], fitness[order], state, params)[0]
+            after, _ = es.tell(key, points, fitness, state, params)
+            better = (fitness < state.best_fitness_shaped) & (rankdata(fitness) <= es.num_elites)
+            shift = better @ points / jnp.maximum(better.sum(), 1) - state.mean
+            ratio = jnp.abs(solve_triangular(root(state), shift, lower=True)).max()
+            scale, still = es.adaptive_variance_scaling(
+                better.any(), ratio, state.c_mult, state.nis_counter, params
+            )
+            return after.replace(c_mult=scale, nis_counter=still)
 
-        return distribution(es, params, tell=tell)
+        return distribution(es, params, ask=ask, tell=tell)
 
     return factory
-
-
-def rm_es(population: int, dim: int, steps: int) -> Strategy:
-    """Rm-ES of two paths, with a coefficient for each candidate (evosax draws one for all).
-
-    Source: Li and Zhang, "A Simple Yet Efficient Evolution Strategy for Large-Scale Black-Box
-    Optimization", IEEE TEVC 2018, equation 9.
-    """
-    del steps
-    es, params = made("Rm_ES", population, dim, m=2)
-    params = params.replace(std_min=1e-8)
-    keep = jnp.sqrt(1 - params.c_1) ** jnp.arange(2, -1, -1)
-
-    def ask(key, t, state):
-        del t
-        drawn = jax.random.normal(key, (population, dim + 2))
-        along = drawn[:, dim:] * (jnp.sqrt(params.c_1) * keep[1:])
-        return state.mean + state.std * (keep[0] * drawn[:, :dim] + along @ state.P), state
-
-    return distribution(es, params, ask=ask)
 
 
 def gradientless_descent(population: int, dim: int, steps: int) -> Strategy:
@@ -211,7 +134,14 @@ def diffusion_evolution(population: int, dim: int, steps: int) -> Strategy:
         )
 
     return grown(
-        *made("DiffusionEvolution", population, dim, num_generations=steps + 1, fitness_mapping=density)
+        *made(
+            "DiffusionEvolution",
+            population,
+            dim,
+            num_generations=steps + 1,
+            fitness_mapping=density,
+            num_latent_dims=min(2, dim),
+        )
     )
 
 
@@ -252,8 +182,8 @@ STRATEGIES: dict[str, Callable[[int, int, int], Strategy]] = {
     "des": plain(distribution, "DiscoveredES"),
     "diffusion_evolution": diffusion_evolution,
     "gradientless_descent": gradientless_descent,
-    "iamalgam_full": scheduled(distribution, "iAMaLGaM_Full"),
-    "iamalgam_univariate": scheduled(distribution, "iAMaLGaM_Univariate"),
+    "iamalgam_full": iamalgam("iAMaLGaM_Full"),
+    "iamalgam_univariate": iamalgam("iAMaLGaM_Univariate"),
     "lm_ma_es": sorted_first("LM_MA_ES"),
     "ma_es": sorted_first("MA_ES"),
     "mr15_ga": plain(grown, "MR15_GA"),

@@ -1,5 +1,6 @@
 """What the tests of attacks share: a line an attack, and the attacks compiled once."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,11 +20,17 @@ def squared(got, seen, x):
     return np.sum((got - seen) ** 2)
 
 
-def cosine_and_variation(got, seen, x):
+def cosine_and_variation(got, seen, x, tv=1e-4, l2=0.0):
     """Inverting Gradients, equation 4, and the total variation of its code: two means of |differences|."""
     cosine = got @ seen / np.linalg.norm(got) / np.linalg.norm(seen)
     rows, columns = np.abs(x[:, 1:] - x[:, :-1]), np.abs(x[:, :, 1:] - x[:, :, :-1])
-    return 1 - cosine + 1e-4 * (rows.mean() + columns.mean())
+    length = np.sqrt((x**2).sum((1, 2, 3))).mean()
+    return 1 - cosine + tv * (rows.mean() + columns.mean()) + l2 * length
+
+
+def mean_square(got, seen, x):
+    """GGL's D1 in its code: the squared distance over the number of tensors, four in the perceptron."""
+    return squared(got, seen, x) / 4
 
 
 def cosine_and_opponents(got, seen, x):
@@ -74,6 +81,10 @@ class Line(NamedTuple):
     """Whether it is a closed form: nothing to search, so neither steps nor optimisers that matter here."""
     args: dict = {}
     """Its other settings."""
+    budget: str = "steps"
+    """The setting that says how long it searches."""
+    anew: tuple[int, ...] = ()
+    """Of the first five steps those where a stage begins, or a step of any length can lead back to that."""
 
 
 LINES = {
@@ -81,6 +92,26 @@ LINES = {
     "demixing": Line(relative, 1, 100, 60, boxed=True, closed=True),
     "dense": Line(relative, 1, 100, 60, boxed=True, closed=True),
     "dlg": Line(squared, 30, 69, 40),
+    "ggl": Line(
+        mean_square,
+        300,
+        12,
+        5,
+        most=1,
+        boxed=True,
+        budget="evaluations",
+        args={"optim": "adam", "weight": 0.0},
+    ),
+    "gias": Line(
+        functools.partial(cosine_and_variation, tv=1e-6),
+        300,
+        40,
+        20,
+        boxed=True,
+        args={"latent_steps": 1},
+        anew=(1,),
+    ),
+    "gifd": Line(functools.partial(cosine_and_variation, l2=1e-6), 300, 20, 10, boxed=True, anew=(3, 4)),
     "gradinversion": Line(relative_square_and_norm, 100, 40, 20, boxed=True, args={"group": 1}),
     "idlg": Line(squared, 30, 141, 80, most=1),
     "inverting": Line(cosine_and_variation, 100, 58, 35, boxed=True),
@@ -105,7 +136,8 @@ every_search = pytest.mark.parametrize(
 
 def settings(name, steps, **more):
     """The arguments of an attack that searches; a closed form takes its defaults."""
-    return {} if LINES[name].closed else {"steps": steps, **LINES[name].args, **more}
+    line = LINES[name]
+    return {} if line.closed else {line.budget: steps, **line.args, **more}
 
 
 class Run(NamedTuple):

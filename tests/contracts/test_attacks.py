@@ -132,7 +132,8 @@ def test_a_search_that_diverges_returns_what_it_had(name, small):
         return attack.read(state, victim.view), losses
 
     recs, losses = jax.jit(jax.vmap(watched))(KEYS)
-    assert np.all(losses[:, 1:] != losses[:, :1])
+    moved = [t for t in range(1, 5) if t not in LINES[name].anew]
+    assert np.all(losses[:, moved] != losses[:, :1])
     assert np.isfinite(recs.x).all() and np.isfinite(recs.loss).all()
     np.testing.assert_array_equal(recs.loss, np.nanmin(losses, axis=1))
 

@@ -207,6 +207,29 @@ def test_who_knows_of_pruning_has_the_true_mask(fraction, three, small):
         np.testing.assert_array_equal(u, np.where(mask != 0, plain, 0))
 
 
+def test_the_mask_beats_one_share_of_zeros_for_all_tensors():
+    """GGL's rule, in NumPy: a tensor with zeros of its own makes it prune another one too much."""
+    dense, dead = np.array([1.0, -2, 3, -4, 5, -6, 7, -8, 9, -10]), np.array([1.0, -3] + [0.0] * 8)
+    plain = {"dense": jnp.asarray(dense), "dead": jnp.asarray(dead)}
+    seen = defended(prune(fraction=0.5), plain)
+    assert [int((u == 0).sum()) for u in (seen["dense"], seen["dead"])] == [5, 8]
+    share = {name: np.mean(np.asarray(u) == 0) for name, u in seen.items()}
+    whole = np.mean(np.concatenate([*seen.values()]) == 0)
+
+    def pruned(u, p):
+        return np.where(np.abs(u) >= np.percentile(np.abs(u), 100 * p), u, 0)
+
+    def error(rule):
+        return sum(
+            np.sum((rule(name, np.asarray(u)) - np.asarray(seen[name])) ** 2) for name, u in plain.items()
+        )
+
+    exact = defended(DEFENSES["prune"].adapt(View(None, seen)), plain)
+    assert error(lambda name, u: np.asarray(exact[name])) == 0
+    assert error(lambda name, u: pruned(u, share[name])) == 0
+    assert error(lambda name, u: pruned(u, whole)) == 6.0**2  # 65 % in place of 50 %
+
+
 def test_defenses_compose_to_dp_sgd_release(three):
     """Clipping, then noise: what leaves is within the noise of the clipped update."""
     clipped = shared(clip(bound=0.05), three)

@@ -176,3 +176,10 @@ def test_text_is_exact():
 def test_an_unfinished_run_says_how_many_victims(case, record):
     found = rows([record(case()), record(case(seed=1)), record(case(**CLIP))])
     assert counted(found) == "2 to 4" and counted(found[:1]) == "4"
+
+
+def test_the_features_of_the_model_are_in_the_row(case, record):
+    """And in none of a record that is older than they are, or of a model that does not tell them."""
+    (found,) = rows([record(case(), mse_features=[0.1, 0.3])])
+    assert found.mse_features.median == pytest.approx(0.2)
+    assert math.isnan(rows([record(case())])[0].mse_features.median)
