@@ -41,7 +41,7 @@ PRIORS = {
         "note": "Fashion-MNIST test set, H. Xiao, K. Rasul and R. Vollgraf, 2017, (c) 2017 Zalando SE",
     },
     "faces32": {
-        "dataset": "npz:lfw_faces32.npz", "generator": "dcgan", "objective": "vae", "steps": 1500,
+        "dataset": "npz:lfw_faces32.npz", "generator": "dcgan", "objective": "vae:beta=0.05", "steps": 1500,
         "batch": 32, "licence": "none stated; research on methods only, do not pass on",
         "note": "LFWcrop, C. Sanderson and B. Lovell, 2009; LFW, Huang et al., 2007",
     },

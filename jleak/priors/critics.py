@@ -40,6 +40,7 @@ def conv(*, width: int = 128) -> nn.Module:
     Raises:
       InputError: a width below one.
 
+    >>> import jax
     >>> conv(width=4).init_with_output(jax.random.key(0), jnp.ones((2, 8, 8, 1)))[0].shape
     (2, 16)
     """
@@ -56,6 +57,7 @@ def mlp(*, hidden: int | tuple[int, ...] = (256, 256)) -> nn.Module:
     Raises:
       InputError: a width below one.
 
+    >>> import jax
     >>> mlp(hidden=(8, 4)).init_with_output(jax.random.key(0), jnp.ones((2, 8, 8, 1)))[0].shape
     (2, 4)
     """
@@ -80,6 +82,7 @@ def critic(trunk: nn.Module, shape: tuple[int, int, int], classes: int = 0) -> N
     Raises:
       InputError: classes below 0.
 
+    >>> import jax
     >>> net = critic(mlp(), (8, 8, 1), 10)
     >>> net.apply(net.init(jax.random.key(0)), jnp.ones((2, 8, 8, 1)), jnp.array([3, 4])).shape
     (2,)
@@ -103,6 +106,7 @@ def encoder(trunk: nn.Module, shape: tuple[int, int, int], classes: int = 0, *, 
     Raises:
       InputError: classes below 0, a latent below one.
 
+    >>> import jax
     >>> net = encoder(mlp(), (8, 8, 1), latent=5)
     >>> [u.shape for u in net.apply(net.init(jax.random.key(0)), jnp.ones((2, 8, 8, 1)), None)]
     [(2, 5), (2, 5)]

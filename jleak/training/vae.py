@@ -36,7 +36,8 @@ def vae(
     Args:
       generator: with BatchNorm in mode `batch`.
       trunk: what the encoder is made of (`jleak.priors.critics.TRUNKS`).
-      beta: weight of the divergence.
+      beta: weight of the divergence; near pixels of 1/2, where a Bernoulli variable is wide, 4 s^2 stands for
+        normal noise of deviation s, so for photographs less than 1 keeps more of them.
       lr, b1, b2: of Adam, for both.
 
     Raises:

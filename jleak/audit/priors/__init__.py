@@ -2,5 +2,6 @@
 
 from jleak.audit.priors.driver import Result, Sheet, run
 from jleak.audit.priors.plan import PriorTraining, loaded
+from jleak.audit.priors.seen import seen
 
-__all__ = ["PriorTraining", "Result", "Sheet", "loaded", "run"]
+__all__ = ["PriorTraining", "Result", "Sheet", "loaded", "run", "seen"]

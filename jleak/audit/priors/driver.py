@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jleak import priors, training, weights
+from jleak import priors, training
 from jleak.audit.priors.plan import PriorTraining, generators, length, trainer
+from jleak.audit.priors.seen import digest
 from jleak.audit.programs import compiled
 from jleak.audit.training import checkpoint, course
 from jleak.audit.training.course import STEPS, Course, Duty, Stand
@@ -182,7 +183,7 @@ def facts(plan: PriorTraining, images: Images) -> dict[str, str]:
         plan.generator_args,
         dataset=plan.source,
         images=images.size,
-        images_sha256=weights.checksum({"labels": images.labels, "x": images.x}),
+        images_sha256=digest(images),
         class_names=json.dumps(images.class_names),
         objective=plan.objective,
         licence=plan.licence or "not stated",
