@@ -56,10 +56,10 @@ def evolve(
     """Evolution strategies on the attacker's objective.
 
     The strategy begins around the start, point = start + std u, u being what it works with, and is told the
-    losses of a generation, all of one objective key; a loss that is not finite counts as infinite, and of a
-    generation without a finite one it is not told. Points are projected before they are evaluated, and the
-    strategy is told of those that it proposed, at a price (`outside`). The loss of a step is the lowest of its
-    generation.
+    losses of a generation, all of one objective key; a loss that is not finite counts as infinite, and a
+    generation without a finite one is not told. Points are projected before they are evaluated, and the
+    strategy is told of those that it proposed, at a price (`outside`). The loss of a step is the lowest of
+    its generation.
 
     Args:
       objective, start, decode, cost, project: as for `jleak.search.descend`.
@@ -129,10 +129,11 @@ def outside(free: PyTree, points: PyTree, losses: Float[Array, " population"]) -
     """What points pay for lying where they are projected from, so that a search does not drift away there.
 
     Their squared distance from their projections, in units of its mean, times the standard deviation of the
-    generation's losses: no weight to be set. Ours; unprojected points pay nothing. (With the walls of a box at
-    half of where the minimum lies, CMA-ES ends 1e-6 above the least legal value, without it 0.4.)
+    generation's losses: no weight to be set. Ours; unprojected points pay nothing. (With the walls of a box
+    at half of where the minimum lies, CMA-ES ends 1e-6 above the least legal value, without it 0.4.)
 
-    >>> outside(jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 2.0, 2.0]), jnp.array([0.0, 3.0, jnp.inf])).tolist()
+    >>> free, points = jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 2.0, 2.0])
+    >>> outside(free, points, jnp.array([0.0, 3.0, jnp.inf])).tolist()
     [0.0, 0.0, 4.5]
     """
     gaps = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2, range(1, a.ndim)), free, points)
