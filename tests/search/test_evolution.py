@@ -10,7 +10,7 @@ from jleak.search import STRATEGIES, advance, begin, evolve, evolving
 
 KEY = jax.random.key(0)
 D, POPULATION, STEPS = 16, 32, 300
-TARGET = jnp.linspace(-1.0, 1.0, D)  # the start is at 6.0, 9,600 draws come to about 5
+TARGET = jnp.linspace(-1.0, 1.0, D)  # the start is at 6.0, 9,600 draws to 5
 CURVED = 10.0 ** jnp.linspace(0.0, 4.0, D)
 
 REACHES = {
@@ -42,7 +42,7 @@ REACHES = {
 
 
 def objective(key, point, fixed, view):
-    """sum of scales (x - target)^2; NaN in slabs of the space as thick as `slabs`, and in a share of steps."""
+    """sum of scales (x - target)^2; NaN in slabs as thick as `slabs`, and in a share of steps."""
     value = jnp.sum(view["scales"] * (point - TARGET) ** 2)
     holes = jnp.sin(1e3 * point[0]) > 1 - view["slabs"]
     return jnp.where(holes | (jax.random.uniform(key) < view["steps"]), jnp.nan, value)
