@@ -49,14 +49,13 @@ def gifd(
       labels: the label step (`jleak.labels.label_step`), not "joint".
 
     Raises:
-      InputError: fewer steps than the generator has stages, a rate not above 0, a number below 0; an unknown
+      InputError: fewer steps than the generator has stages, a number below 0; an unknown
         name, joint labels, a prior that does not fit the model.
     """
-    number("lr", lr, above=0)
-    for name, value in {"radius": radius, "tv": tv, "l2": l2}.items():
+    for name, value in {"lr": lr, "radius": radius, "tv": tv, "l2": l2}.items():
         number(name, value, least=0)
     found = priors.fitting(prior, threat.model)
-    made, count = found.generator, len(found.generator.stages)
+    count = len(found.generator.stages)
     whole("steps", steps, least=count, hint="each stage of the generator needs one")
     each = [steps // count + (k < steps % count) for k in range(count)]
 
@@ -78,7 +77,7 @@ def gifd(
 
         return Stage(make, each[k])
 
-    space = latent(made, threat.batch, regular="none", params=found.params)
+    space = latent(found.generator, threat.batch, regular="none", params=found.params)
     first = stage(0, space, labels_first("gifd", threat, labels))
     return staged(first, *(deeper(k) for k in range(1, count)))
 
