@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.stats import rankdata
 
 from jleak.check import InputError, one_of, whole
-from jleak.search.covariance import cma_es, cr_fm_nes, rm_es, sep_cma_es, matrix_adaptation, xnes
+from jleak.search.covariance import cma_es, cr_fm_nes, matrix_adaptation, rm_es, sep_cma_es, xnes
 from jleak.search.strategy import Strategy, distribution, falling, grown, made, sloped
 from jleak.tree import stream
 
