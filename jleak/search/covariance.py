@@ -85,7 +85,7 @@ def xnes(population: int, dim: int, steps: int) -> Strategy:
     return distribution(es, params, ask=ask, tell=tell)
 
 
-def sorted_first(name: str) -> Callable[[int, int, int], Strategy]:
+def matrix_adaptation(name: str) -> Callable[[int, int, int], Strategy]:
     """Matrix adaptation: told in the order of fitness, as its weights assume (evosax tells it unsorted).
 
     Source: Beyer and Sendhoff, "Simplify Your Covariance Matrix Adaptation Evolution Strategy", IEEE TEVC

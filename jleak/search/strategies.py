@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.stats import rankdata
 
 from jleak.check import InputError, one_of, whole
-from jleak.search.covariance import cma_es, cr_fm_nes, rm_es, sep_cma_es, sorted_first, xnes
+from jleak.search.covariance import cma_es, cr_fm_nes, matrix_adaptation, rm_es, sep_cma_es, xnes
 from jleak.search.strategy import Strategy, distribution, falling, grown, made, sloped
 from jleak.tree import stream
 
@@ -184,8 +184,8 @@ STRATEGIES: dict[str, Callable[[int, int, int], Strategy]] = {
     "gradientless_descent": gradientless_descent,
     "iamalgam_full": iamalgam("iAMaLGaM_Full"),
     "iamalgam_univariate": iamalgam("iAMaLGaM_Univariate"),
-    "lm_ma_es": sorted_first("LM_MA_ES"),
-    "ma_es": sorted_first("MA_ES"),
+    "lm_ma_es": matrix_adaptation("LM_MA_ES"),
+    "ma_es": matrix_adaptation("MA_ES"),
     "mr15_ga": plain(grown, "MR15_GA"),
     "open_es": along_slope("Open_ES", optax.adam),
     "pgpe": along_slope("PGPE", clipup, falls=False),

@@ -46,9 +46,8 @@ class Region(NamedTuple):
 
 def region(key: Key, d: int, memory: int, design: int) -> Region:
     """A region before its first evaluation; its design is a Latin hypercube of so many points."""
-    k_order, k_within = jax.random.split(key)
-    order = jnp.argsort(jax.random.uniform(k_order, (design, d)), axis=0)
-    x = jnp.zeros((memory, d)).at[:design].set((order + jax.random.uniform(k_within, (design, d))) / design)
+    rank, within = jax.random.uniform(key, (2, design, d))
+    x = jnp.zeros((memory, d)).at[:design].set((jnp.argsort(rank, axis=0) + within) / design)
     raw, zero = kernel(d), jnp.array(0)
     infinite, never = jnp.full(memory, jnp.inf), jnp.full(memory, -1)
     return Region(x, infinite, never, jnp.array(FIRST), zero, zero, raw, begun(raw))
@@ -81,14 +80,14 @@ def candidates(key: Key, region: Region, count: int) -> Float[Array, "count d"]:
     anew with probability min(20 / d, 1), at least one (Eriksson et al., section 2 and supplement).
     """
     d = region.x.shape[1]
-    k_draw, k_which, k_one = jax.random.split(key, 3)
+    u = jax.random.uniform(key, (count, 2 * d + 1))  # one draw: compiling a generator costs most of a second
     centre = region.x[jnp.argmin(region.y)]
     logs = jnp.log(values(region.kernel).lengths)
     half = 0.5 * region.length * jnp.exp(logs - logs.mean())
     low, high = jnp.clip(centre - half, 0, 1), jnp.clip(centre + half, 0, 1)
-    drawn = low + (high - low) * jax.random.uniform(k_draw, (count, d))
-    which = jax.random.bernoulli(k_which, min(20 / d, 1.0), (count, d))
-    one = jax.nn.one_hot(jax.random.randint(k_one, (count,), 0, d), d, dtype=bool)
+    drawn = low + (high - low) * u[:, :d]
+    which = u[:, d:-1] < min(20 / d, 1.0)
+    one = jax.nn.one_hot((u[:, -1] * d).astype(int), d, dtype=bool)
     return jnp.where(which | (~which.any(1, keepdims=True) & one), drawn, centre)
 
 
