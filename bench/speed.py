@@ -181,7 +181,7 @@ def compiled_once(model: str, folder: Path, plan: Plan) -> dict[str, float]:
     now = programs.arranged(attacker.layout, given, where.lane)
     states = lanes.put(attacker.layout, attacker.begin(now))
     rec, _ = attacker.finish(now, states, jnp.asarray(where.slot))
-    trial.score(rec, truth.batches, known)
+    trial.score(case, net, truth, rec, known)
     spent = {"clients": clients, "attacker": attack, "score": known.seconds - clients}
     spent = {name: round(seconds, 2) for name, seconds in (spent | {"all": known.seconds + attack}).items()}
     return spent | {"hits": uses.hits, "misses": uses.misses}

@@ -146,7 +146,7 @@ def training(given):
 LOCAL = ("random", "llg:exact=false", "llg_star:exact=false", "llg_plus:exact=false", "demix")
 
 
-def local(given, steps=((1, 0.1), (10, 0.001), (10, 0.01), (10, 0.1), (100, 0.001)), attacks=LOCAL):
+def local(given, steps=((1, 0.1), (10, 0.001), (10, 0.01), (10, 0.1), (100, 0.001)), attacks=LOCAL, **more):
     """FedAvg, mini-batches of 8, CIFAR-10: (local steps, rate), the published rules and `demix`."""
     rows = {}
     for init in ("zhu", "lecun"):
@@ -154,14 +154,17 @@ def local(given, steps=((1, 0.1), (10, 0.001), (10, 0.01), (10, 0.1), (100, 0.00
             for count, lr in steps:
                 rows[f"{init}, {draw}, {count} steps, lr={lr}"] = setting(
                     given, "cifar10", how, f"lenet:init={init}", batch=8 * count,
-                    **spec("client", f"fedavg:steps={count},lr={lr}"),
+                    **spec("client", f"fedavg:steps={count},lr={lr}"), **more,
                 )  # fmt: skip
     return table(given, rows, attacks)
 
 
 def followed(given):
-    """FedAvg, 10 local steps at rate .1: `trajectory`, seconds a victim, so in a part of its own."""
-    return local(given, ((10, 0.1),), ("random", "demix", "trajectory"))
+    """FedAvg, 10 local steps at rate .1: `trajectory`, seconds a victim, so in a part of its own.
+
+    One model at a time: its starts side by side fill the cache.
+    """
+    return local(given, ((10, 0.1),), ("random", "demix", "trajectory"), lanes=1)
 
 
 def dropout(given):

@@ -43,7 +43,8 @@ def solved(case: Case, images: Images, cache: Programs, goal: float) -> Record:
     clock = time.perf_counter()
     trial.attack(case, attacker._replace(finish=noting(attacker.finish, held)), given, quiet)
     spent = time.perf_counter() - clock
-    found = [trial.score(rec, truth.batches, cache).numbers for _, rec in held]
+    model = model_of(case, images.shape, images.classes)
+    found = [trial.score(case, model, truth, rec, cache).numbers for _, rec in held]
     quality = [float(numbers["psnr"].mean()) for numbers in found]
     first = next((i for i, value in enumerate(quality) if value >= goal), None)
     return {
@@ -86,7 +87,8 @@ def every_restart(
         rec, finite, _ = trial.attack(apart, attacker, given, tell)
         seconds = time.perf_counter() - clock
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, case.restarts, axis=0), truth.batches)
-    numbers = trial.score(rec, repeated, cache).numbers
+    model = model_of(case, images.shape, images.classes)
+    numbers = trial.score(case, model, truth._replace(batches=repeated), rec, cache).numbers
     table = {name: np.asarray(n, float).reshape(case.victims, -1) for name, n in numbers.items()}
     loss, quality = table["loss"], np.nan_to_num(table["psnr"], nan=-np.inf)
     rows, chosen = np.arange(case.victims), np.where(np.isfinite(loss), loss, np.inf).argmin(axis=1)

@@ -19,6 +19,7 @@ def ggl(
     evaluations: int = 25_000,
     optim: str = "cma_es",
     population: int = 50,
+    chunk: int = 10,
     lr: float = 0.1,
     distance: str = "l2",
     regular: str = "kl",
@@ -45,6 +46,7 @@ def ggl(
       evaluations: the budget, in gradient evaluations of the victim model.
       optim: any optimiser of `jleak.search.ENGINES`.
       population: candidates of a step, for those that have several.
+      chunk: how many of these a device evaluates at once; on a GPU or TPU, all.
       lr: learning rate, of those that have one.
       distance: D1 `l2` or D2 `cosine`.
       regular, weight: R1 `kl`, R2 `norm` or `none`, and its weight.
@@ -56,9 +58,12 @@ def ggl(
         classes than the model's.
     """
     whole("evaluations", evaluations)
+    whole("chunk", chunk)
     one_of("distance", distance, DISTANCES)
     found = priors.fitting(prior, threat.model)
-    engine, steps = budgeted(optim, evaluations // threat.local_steps, population=population, lr=lr)
+    engine, steps = budgeted(
+        optim, evaluations // threat.local_steps, population=population, chunk=chunk, lr=lr
+    )
     return matching(
         threat,
         space=latent(

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from jleak import distances, penalties, priors
 from jleak.attacks.matching import matching
@@ -9,8 +10,8 @@ from jleak.check import number, whole
 from jleak.labels import labels_first
 from jleak.priors import Prior
 from jleak.search import Search, Stage, descending, optimizer, schedule, staged
-from jleak.spaces import latent, layers
-from jleak.types import LabelAttack, Threat
+from jleak.spaces import Space, latent, layers
+from jleak.types import LabelAttack, Threat, View
 
 
 def gifd(
@@ -48,18 +49,15 @@ def gifd(
       labels: the label step (`jleak.labels.label_step`), not "joint".
 
     Raises:
-      InputError: fewer steps than the generator has stages, a rate not above 0, a number below 0; an unknown
+      InputError: fewer steps than the generator has stages, a number below 0; an unknown
         name, joint labels, a prior that does not fit the model.
     """
-    number("lr", lr, above=0)
-    for name, value in {"radius": radius, "tv": tv, "l2": l2}.items():
+    for name, value in {"lr": lr, "radius": radius, "tv": tv, "l2": l2}.items():
         number(name, value, least=0)
     found = priors.fitting(prior, threat.model)
-    made = found.generator
-    count = len(made.stages)
+    count = len(found.generator.stages)
     whole("steps", steps, least=count, hint="each stage of the generator needs one")
     each = [steps // count + (k < steps % count) for k in range(count)]
-    infer = labels_first("gifd", threat, labels)
 
     def stage(k, space, labels):
         return matching(
@@ -74,13 +72,19 @@ def gifd(
 
     def deeper(k):
         def make(before, view):
-            weights = found.params if view.prior is None else view.prior
-            h = made.stages[k - 1](weights, before.best["x"], before.fixed["y"])
-            reach = radius * sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(h)) / threat.batch
-            space = layers(made, k, h, radius=reach, params=found.params)
+            space = further(found, k, before.best["x"], before.fixed["y"], view, radius)
             return stage(k, space, lambda key, view: before.fixed["y"])
 
         return Stage(make, each[k])
 
-    space = latent(made, threat.batch, regular="none", params=found.params)
-    return staged(stage(0, space, infer), *(deeper(k) for k in range(1, count)))
+    space = latent(found.generator, threat.batch, regular="none", params=found.params)
+    first = stage(0, space, labels_first("gifd", threat, labels))
+    return staged(first, *(deeper(k) for k in range(1, count)))
+
+
+def further(prior: Prior, k: int, h: PyTree, y: jax.Array, view: View, radius: jax.Array) -> Space:
+    """The features that stage k takes, from what stage k - 1 makes of h, within a share of their l1 norm."""
+    weights = prior.params if view.prior is None else view.prior
+    h = prior.generator.stages[k - 1](weights, h, y)
+    length = sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(h)) / len(y)
+    return layers(prior.generator, k, h, radius=radius * length, params=prior.params)

@@ -107,7 +107,7 @@ class AuditConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    dataset: str = "digits"
+    dataset: str = "private:digits"
     models: Specs = [Spec(name="lenet"), Spec(name="mlp")]
     weights: str = ""
     clients: Specs = [Spec(name="fedsgd")]
@@ -126,6 +126,7 @@ class AuditConfig(BaseModel):
     attacks: Specs = [
         Spec(name="inverting", args={"steps": 1000}),
         Spec(name="dlg", args={"steps": 100}),
+        Spec(name="ggl", args={"evaluations": 2000}),
     ]
     restarts: int = 2
     halving: bool = False

@@ -35,7 +35,7 @@ class OptimizersConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    dataset: str = "digits"
+    dataset: str = "private:digits"
     models: Specs = [Spec(name="lenet")]
     weights: str = ""
     priors: Names = ["digits"]

@@ -38,8 +38,10 @@ def soteria(*, fraction: float = 0.8) -> Defense:
 
     The scores are those of the client's batch under the parameters that the server sent, also where the
     client trains for several steps or another defense has changed the batch. An attacker who imitates it by
-    `fraction` alone scores its own dummy images, and does worse than one who reads the mask off the update. It needs a client that tells its
-    model, as those of jleak do, and a model that tells its `features`. They cost `width` derivatives of r.
+    `fraction` alone scores its own dummy images, and does worse than one who reads the mask off the update.
+
+    It needs a client that tells its model, as those of jleak do, and a model that tells its `features`. The
+    scores cost `width` derivatives of r.
 
     Args:
       fraction: share of the features to remove, 0 (no defense) to 1 (the highest score alone stays).

@@ -11,8 +11,8 @@ The h_t and p_t of a local training on dummy images, labelled with a guess y_t o
 this a linear system for the e_t, and y_t = p_t - e_t is a better guess. Steps that the guess cannot be
 trusted for yet take the features that the update itself shows, those at the end of the training; the
 horizon of trust moves on by a step every `rounds` rounds, and two steps behind it labels are whole. Guesses
-that differ by chance at first end at different trainings; those whose whole update is nearest to the
-client's are averaged.
+that differ by chance at first end at different trainings; each is then fitted to the whole update
+(`jleak.labels.shooting`), and those that end nearest to it are averaged.
 
 That the labels be fitted to a simulated training is an old idea (Dimitrov et al., "Data Leakage in Federated
 Averaging", TMLR 2022, interpolate p between the two ends known); the linear system is not from there.
@@ -31,6 +31,7 @@ from jleak.labels.demix import demix
 from jleak.labels.dummies import differing, dummies, response
 from jleak.labels.head import Head, checked, softmax_loss
 from jleak.labels.noise import noise_variance
+from jleak.labels.shooting import shoot
 from jleak.tree import dot
 from jleak.types import Key, LabelAttack, Params, Threat, View
 
@@ -82,17 +83,25 @@ class Seen(NamedTuple):
 
 
 def trajectory(
-    threat: Threat, *, starts: int = 8, rounds: int = 3, images: int = 8, dummy: str = "natural"
+    threat: Threat,
+    *,
+    starts: int = 4,
+    rounds: int = 2,
+    images: int = 4,
+    iterations: int = 200,
+    dummy: str = "leaves",
 ) -> LabelAttack:
     """Label counts after local steps, from the whole update (module docstring); `demix` where there is one.
 
-    Derived here. Costs `starts * (rounds * steps + 20)` local trainings on `images` images a victim: seconds.
+    Derived here. Costs `starts` times `rounds * steps + 20` local trainings on `images` images and
+    `iterations` derivatives of one on one image, a victim: seconds.
 
     Args:
       threat: what the attacker knows; its local steps and their rate.
       starts: guesses that are followed side by side.
       rounds: rounds until the next step is trusted.
       images: dummy images, two or more.
+      iterations: of the fit at the end, 0 for none.
       dummy: their name (`jleak.labels.dummies.DUMMIES`), of images that differ from each other.
 
     Raises:
@@ -107,6 +116,7 @@ def trajectory(
     softmax_loss(threat, "trajectory")
     whole("starts", starts)
     whole("rounds", rounds)
+    whole("iterations", iterations, least=0)
     differing(dummy, images)
     number("lr", threat.lr, least=0)
     if threat.local_steps == 1:
@@ -115,8 +125,14 @@ def trajectory(
     def infer(key, view, known):
         x = dummies(threat, dummy, images)
         seen = at_the_end(threat, view, x)
-        keys = jax.random.split(key, starts)
-        shares, losses = jax.vmap(lambda k: follow(k, threat, view, x, seen, rounds))(keys)
+
+        def one(key):
+            shares, loss = follow(key, threat, view, x, seen, rounds)
+            if not iterations:
+                return shares, loss
+            return shoot(threat, view, shares, simulate(threat, view, x, shares).p, iterations)
+
+        shares, losses = jax.vmap(one)(jax.random.split(key, starts))
         return apportion(threat.batch * together(shares.mean(1), losses), threat.batch)
 
     return LabelAttack(infer)

@@ -24,9 +24,6 @@ TORCH = (".pt", ".pth", ".bin", ".ckpt")
 SUFFIXES = (".safetensors", ".npz", *TORCH)
 """What files are called that hold a prior."""
 
-FACTS = ("dataset", "licence")
-"""What `jleak list` shows of a card beside the generator."""
-
 BROKEN = (
     *(OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, AttributeError),
     *(zipfile.BadZipFile, zlib.error),
@@ -159,14 +156,14 @@ def summary(told: Mapping[str, str]) -> str:
     """One line of a card.
 
     >>> summary(card("dcgan", (8, 8, 1), 10, dataset="digits", licence="CC BY 4.0"))
-    'dcgan, images of 8x8x1, 10 classes; dataset: digits; licence: CC BY 4.0'
+    'dcgan, images of 8x8x1 of 10 classes, trained on digits (CC BY 4.0)'
     """
-    sides = told.get("shape", "").strip("[]").replace(", ", "x")
-    classes = told.get("classes", "0")
-    what = f"{told.get('generator', 'unknown')}, images of {sides}"
-    what += f", {classes} classes" if classes != "0" else ""
-    facts = [f"{name}: {told[name]}" for name in FACTS if name in told]
-    return "; ".join([what, *facts])
+    if "generator" not in told or "shape" not in told:
+        return "a file without a card"
+    sides = told["shape"].strip("[]").replace(", ", "x")
+    of = f" of {told['classes']} classes" if told.get("classes", "0") != "0" else ""
+    data, licence = told.get("dataset", "data not named"), told.get("licence", "licence not named")
+    return f"{told['generator']}, images of {sides}{of}, trained on {data} ({licence})"
 
 
 def restored(stored: weights.Stored) -> tuple[Generator, Params]:

@@ -1,7 +1,6 @@
 """`jleak list` for people."""
 
 import inspect
-import json
 from typing import Any
 
 from rich.console import Console
@@ -24,8 +23,7 @@ def show(screen: Console | None = None) -> None:
         table.add_column()
         for name in sorted(entries):
             factory = function(entries[name])
-            text = carded(factory().card) if kind == "priors" else line(factory)
-            args = arguments(factory)
+            text, args = line(factory), arguments(factory)
             table.add_row(name, text + (f"\n[dim]{args}[/]" if args else ""))
         screen.print(table)
         screen.print()
@@ -37,17 +35,6 @@ def function(entry: Any) -> Any:
         if hasattr(entry, "_fields") and field in entry._fields:
             return getattr(entry, field)
     return entry
-
-
-def carded(card: dict[str, str]) -> str:
-    """What a prior's card says of it, in a line.
-
-    >>> carded({"generator": "dcgan", "shape": "[8, 8, 1]", "classes": "10", "dataset": "digits"})
-    'dcgan, images of 8x8x1 of 10 classes, trained on digits'
-    """
-    shape = "x".join(map(str, json.loads(card["shape"])))
-    of = f" of {card['classes']} classes" if card["classes"] != "0" else ""
-    return f"{card['generator']}, images of {shape}{of}, trained on {card.get('dataset', 'data not named')}"
 
 
 def line(factory: Any) -> str:

@@ -1,5 +1,6 @@
 """Search engines: the loop, and the optimisers behind it."""
 
+from jleak.search.bayesian import turbo, turboing
 from jleak.search.engine import Engine, Search, advance, begin, best, best_of, conditioned
 from jleak.search.engines import ENGINES, budgeted, engine, generations, populous
 from jleak.search.evolution import evolve, evolving
@@ -51,4 +52,6 @@ __all__ = [
     "stagnating",
     "step_decay",
     "then",
+    "turbo",
+    "turboing",
 ]

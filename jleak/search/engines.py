@@ -6,6 +6,7 @@ from typing import Any
 import optax
 
 from jleak.check import InputError, number, one_of
+from jleak.search.bayesian import turboing
 from jleak.search.engine import Engine
 from jleak.search.evolution import evolving
 from jleak.search.gradient import descending
@@ -36,10 +37,11 @@ def engine(
     """The engine of that name, from the few settings that a recipe has.
 
     Args:
-      name: a gradient optimiser (`OPTIMIZERS`), an evolution strategy (`STRATEGIES`), `random_search`, or
-        two of them joined by a plus, the second of which refines what the first found (`cma_es+adam`).
+      name: a gradient optimiser (`OPTIMIZERS`), an evolution strategy (`STRATEGIES`), `turbo`, `turbo_m`
+        (five regions), `random_search`, or two of them joined by a plus, the second of which refines what the
+        first found (`cma_es+adam`).
       lr: learning rate or schedule of gradient optimisers; rate of the strategies that follow a gradient.
-      population: candidates that evolution and random search evaluate in a step.
+      population: candidates evaluated in a step, of all but gradient optimisers.
       std: where evolution begins: N(start, std^2). (Random search draws as the start is drawn.)
       chunk: candidates evaluated at once; None for all.
       restarts: of evolution: `"none"`, `"stagnation"` (`stagnating`) or `"doubling"` (`doubling`).
@@ -69,6 +71,10 @@ def _evolution(name: str, restarts: str, share: float, lr: Any, **settings: Any)
     return RESTARTS[restarts](name, lr=rate, **settings)
 
 
+def _turbo(name: str, population: int, chunk: int | None, **_: Any) -> Engine:
+    return turboing(batch=population, regions={"turbo": 1, "turbo_m": 5}[name], chunk=chunk)
+
+
 def _random(population: int, chunk: int | None, **_: Any) -> Engine:
     return drawing(population=population, chunk=chunk)
 
@@ -77,6 +83,8 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     **dict.fromkeys(OPTIMIZERS, _gradient),
     **dict.fromkeys(STRATEGIES, _evolution),
     "random_search": _random,
+    "turbo": _turbo,
+    "turbo_m": _turbo,
 }
 """name -> what makes the engine from `engine`'s settings."""
 

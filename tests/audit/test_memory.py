@@ -224,7 +224,8 @@ def test_an_audit_says_what_it_reduced_and_records_the_width(
     monkeypatch.setattr(session, "present", lambda *_: None)
     gib = least(needs_of(small_case(), digits)) * 1.001
     settings = {
-        "models": ["mlp:hidden=16"], "attacks": ["inverting:steps=20"], "defenses": ["none"], "seeds": [0, 1],
+        "dataset": "digits", "models": ["mlp:hidden=16"], "attacks": ["inverting:steps=20"],
+        "defenses": ["none"], "seeds": [0, 1],
         "victims": 2, "restarts": 1, "memory": gib,
     }  # fmt: skip
     out = tmp_path / "run"

@@ -184,8 +184,8 @@ def test_the_attacker_is_given_no_truth(small_case, shared):
     case = small_case(**NOISE, batch=3, restarts=2)
     truth = shared(case)
     given = trial.view_of(case, truth)
-    assert given._fields == ("keys", "victim", "params", "updates", "labels", "statistics", "floats")
-    assert given.labels is None and given.floats["defense"] == {}
+    assert given._fields == ("keys", "victim", "params", "updates", "labels", "statistics", "floats", "prior")
+    assert given.labels is given.prior is None and given.floats["defense"] == {}
     assert all(leaf.shape[-3:] != (8, 8, 1) for leaf in jax.tree.leaves((given.params, given.updates)))
     blank = Batch(jnp.zeros_like(truth.batches.x), jnp.zeros_like(truth.batches.y))
     assert_equal(given, trial.view_of(case, truth._replace(batches=blank, snr=0 * truth.snr)))

@@ -101,7 +101,7 @@ def test_the_page_of_an_audit_stands_alone(audited):
 
 def test_an_audit_prints_the_table_and_what_it_took(audited):
     out = audited.done.out
-    for part in (*DEFENSES, "mlp on digits", "PSNR dB", "4/4 mlp prune", "runs/first/report.html"):
+    for part in (*DEFENSES, "mlp on private:digits", "PSNR dB", "4/4 mlp prune", "runs/first/report.html"):
         assert part in out
     assert re.search(r"^\d+ s in all, .* peak memory \d\.\d GiB; \d+ of \d+ programs", out, re.MULTILINE)
 

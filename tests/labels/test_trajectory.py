@@ -132,6 +132,7 @@ def test_one_step_is_left_to_demix(victims):
         ({"starts": 0}, "starts must be"),
         ({"rounds": 0}, "rounds must be"),
         ({"images": 1}, "images must be"),
+        ({"iterations": -1}, "iterations must be"),
         ({"dummy": "grey"}, "dummy 'grey'"),
         (
             {"dummy": "ones"},

@@ -77,6 +77,12 @@ SHORT = {
         pictures=5,
         makes=("all-restarts/report.html", "race/report.html"),
     ),
+    "05_gan_prior_and_choosing_an_optimiser": Short(
+        parameters='DATASET = "private:digits"\nPRIOR = "digits"\nEVALUATIONS = 400\nVICTIMS = 2',
+        prints=("'licence': 'CC BY 4.0'", "sigma  0.3: ggl", "knows all", "gifd median", "random_search"),
+        pictures=5,
+        makes=("optimizers/report.html",),
+    ),
 }
 
 

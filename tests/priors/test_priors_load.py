@@ -98,8 +98,9 @@ def test_bundled_priors_say_what_they_are(prior, folder):
     save(folder / "numbers.safetensors", prior)
     (folder / "broken.safetensors").write_bytes(b"no such format")
     found = priors.loaders()
-    line = "dcgan, images of 8x8x1, 10 classes; dataset: digits; licence: CC BY 4.0"
+    line = "dcgan, images of 8x8x1 of 10 classes, trained on digits (CC BY 4.0)"
     assert found["numbers"].__doc__ == line and found["numbers"]().card == prior.card
+    assert found["broken"].__doc__ == "a file without a card"
     with pytest.raises(InputError, match="broken.safetensors is no safetensors file"):
         found["broken"]()
 

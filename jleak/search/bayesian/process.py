@@ -53,8 +53,9 @@ class Data(NamedTuple):
 def kernel(d: int, length: float = 0.5, amplitude: float = 1.0, noise: float = 0.005) -> Kernel:
     """The kernel with these values; the defaults are where a fit begins.
 
-    >>> [round(float(v), 3) for v in jax.tree.leaves(values(kernel(1)))]
-    [0.5, 1.0, 0.005]
+    >>> held = values(kernel(1))
+    >>> round(float(held.lengths[0]), 3), round(float(held.amplitude), 3), round(float(held.noise), 3)
+    (0.5, 1.0, 0.005)
     """
     return Kernel(
         jnp.full(d, _free(length, LENGTHS), float),

@@ -8,7 +8,6 @@ from jax.scipy.linalg import cholesky
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jleak.search.bayesian.process import Data, Kernel, begun, fitted, kernel, posterior, values
-from jleak.search.strategy import bounded
 from jleak.tree import select
 from jleak.types import Key
 
@@ -61,11 +60,15 @@ def waiting(region: Region, design: int) -> Bool[Array, ""]:
 
 
 def modelled(region: Region, steps: int) -> tuple[Region, Data, Float[Array, ""], Float[Array, ""]]:
-    """The region with its model fitted further, the standardised data, their mean and standard deviation."""
-    known = region.age >= 0
-    y = bounded(jnp.where(known, region.y, jnp.inf))
-    mean = jnp.mean(y, where=known)
-    std = jnp.maximum(jnp.std(y, where=known), 1e-8)
+    """The region with its model fitted further, the standardised data, their mean and standard deviation.
+
+    Evaluations that failed say nothing of the function, and are left out.
+    """
+    known = (region.age >= 0) & jnp.isfinite(region.y)
+    y = jnp.where(known, region.y, 0.0)
+    count = jnp.maximum(known.sum(), 1)
+    mean = y.sum() / count
+    std = jnp.maximum(jnp.sqrt(jnp.sum(jnp.where(known, y - mean, 0.0) ** 2) / count), 1e-8)
     data = Data(region.x, jnp.where(known, (y - mean) / std, 0.0), known)
     raw, moments = fitted(region.kernel, region.moments, data, steps)
     return region._replace(kernel=raw, moments=moments), data, mean, std
