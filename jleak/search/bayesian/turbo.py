@@ -107,13 +107,7 @@ def turbo(
     number("limit", limit, above=0)
     if candidates < batch:
         raise InputError(f"candidates must be >= batch={batch}, got candidates={candidates}")
-
-    def sized(flat):
-        wanted = min(2 * flat.size, memory // 2) if design is None else design
-        full = [-(-max(n, 1) // batch) * batch for n in (wanted, memory)]
-        if full[0] + batch > full[1]:
-            raise InputError(f"memory must hold the design of {full[0]} and a round, got memory={memory}")
-        return Settings(batch, regions, *full, candidates, fits)
+    sized = functools.partial(settled, design, Settings(batch, regions, 0, memory, candidates, fits))
 
     def init(key, view):
         point, fixed = start(key, view)
@@ -132,6 +126,19 @@ def turbo(
         return state._replace(regions=after), jnp.min(losses)
 
     return Search(init, step, reader(decode), steps)
+
+
+def settled(design: int | None, asked: Settings, point: Array) -> Settings:
+    """What was asked for, in full rounds, for points of this length.
+
+    Raises:
+      InputError: a memory below the design and a round.
+    """
+    wanted = min(2 * point.size, asked.memory // 2) if design is None else design
+    full = [-(-max(n, 1) // asked.batch) * asked.batch for n in (wanted, asked.memory)]
+    if full[0] + asked.batch > full[1]:
+        raise InputError(f"memory must hold the design of {full[0]} and a round, got memory={asked.memory}")
+    return asked._replace(design=full[0], memory=full[1])
 
 
 def turboing(**settings: Any) -> Engine:
