@@ -101,9 +101,7 @@ def turbo(
     >>> [round(float(u), 1) for u in rec.x], int(rec.evaluations)
     ([1.0, -1.5], 100)
     """
-    counts = {"steps": steps, "batch": batch, "regions": regions, "candidates": candidates, "memory": memory}
-    for name, value in {**counts, "chunk": chunk or 1, "design": design or 1, "fits": fits + 1}.items():
-        whole(name, value)
+    checked(steps, batch, regions, candidates, memory, chunk or 1, design or 1, fits + 1)
     number("limit", limit, above=0)
     if candidates < batch:
         raise InputError(f"candidates must be >= batch={batch}, got candidates={candidates}")
@@ -126,6 +124,13 @@ def turbo(
         return state._replace(regions=after), jnp.min(losses)
 
     return Search(init, step, reader(decode), steps)
+
+
+def checked(*counts: int) -> None:
+    """Refuses what is no count: of steps, batch, regions, candidates, memory, chunk, design, fits + 1."""
+    names = ("steps", "batch", "regions", "candidates", "memory", "chunk", "design", "fits + 1")
+    for name, value in zip(names, counts, strict=True):
+        whole(name, value)
 
 
 def settled(design: int | None, asked: Settings, point: Array) -> Settings:
