@@ -86,9 +86,10 @@ def test_reaches_the_minimum_also_when_evaluations_fail(name):
 
 def test_the_loss_is_that_of_the_point_and_of_no_other():
     search = evolving("cr_fm_nes", population=8)(*problem(), steps=5)
-    rec = search(KEY, VIEW)
+    run = jax.jit(lambda: advance(search, KEY, begin(search, KEY, VIEW), VIEW, jnp.asarray(0), 5))
+    state, losses = run()
+    rec = search.read(state, VIEW)
     np.testing.assert_allclose(rec.loss, objective(KEY, rec.x, (), VIEW), rtol=1e-6)
-    _, losses = advance(search, KEY, begin(search, KEY, VIEW), VIEW, jnp.asarray(0), 5)
     assert float(rec.loss) == losses.min()
 
 
@@ -106,19 +107,21 @@ def test_a_generation_shares_one_key_and_generations_do_not():
     assert len(seen) == 24 and len(set(seen)) == 4
 
 
-@pytest.mark.parametrize("name", ["cma_es", "de", "gradientless_descent"])
+@pytest.mark.parametrize("name", ["cma_es", "gradientless_descent"])
 def test_a_search_that_begins_with_failures_alone_recovers(name):
     """All of the first five generations are lost, from the first state on."""
     search = evolving(name, population=POPULATION)(*problem(), steps=60)
     lost = {**VIEW, "steps": jnp.array(1.0)}
-    state, losses = advance(search, KEY, begin(search, KEY, lost), lost, jnp.asarray(0), 5)
+    further = jax.jit(lambda state, view, t: advance(search, KEY, state, view, t, 5))
+    state, losses = further(begin(search, KEY, lost), lost, jnp.asarray(0))
     assert (losses == jnp.inf).all() and state.loss == jnp.inf
     np.testing.assert_array_equal(state.best, 0.0)
-    state, _ = advance(search, KEY, state, VIEW, jnp.asarray(5), 55)
+    for t in range(5, 60, 5):
+        state, _ = further(state, VIEW, jnp.asarray(t))
     assert state.loss < 6.0
 
 
-@pytest.mark.parametrize("name", ["cma_es", "de", "open_es"])
+@pytest.mark.parametrize("name", ["cma_es", "de"])
 def test_a_run_cut_into_pieces_is_the_run(name):
     """To rounding: the pieces are another program."""
     search = evolving(name, population=6)(*problem(1.0), steps=13)
@@ -140,8 +143,9 @@ def test_seeds_side_by_side_are_the_seeds_alone(name):
     search = evolving(name, population=8)(*problem(1.0), steps=15)
     keys = jax.random.split(KEY, 3)
     together = jax.jit(jax.vmap(search, (0, None)))(keys, VIEW)
-    alone = [jax.jit(search)(key, VIEW).loss for key in keys]
-    np.testing.assert_allclose(together.loss, jnp.stack(alone), rtol=1e-3)
+    single = jax.jit(search)
+    alone = jnp.stack([single(key, VIEW).loss for key in keys])
+    np.testing.assert_allclose(together.loss, alone, rtol=1e-3)
     assert len(set(together.loss.tolist())) == 3
 
 

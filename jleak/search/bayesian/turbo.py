@@ -39,11 +39,11 @@ class Turbo(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The settings of `turbo` that its parts need; `design` and `memory` are multiples of `batch`."""
+    """The settings of `turbo` that its parts need."""
 
     batch: int
     regions: int
-    design: int
+    design: int | None
     memory: int
     candidates: int
     fits: int
@@ -101,22 +101,21 @@ def turbo(
     >>> [round(float(u), 1) for u in rec.x], int(rec.evaluations)
     ([1.0, -1.5], 100)
     """
-    checked(steps, batch, regions, candidates, memory, chunk or 1, design or 1, fits + 1)
+    whole("steps", steps)
     number("limit", limit, above=0)
-    if candidates < batch:
-        raise InputError(f"candidates must be >= batch={batch}, got candidates={candidates}")
-    sized = functools.partial(settled, design, Settings(batch, regions, 0, memory, candidates, fits))
+    whole("chunk", 1 if chunk is None else chunk)
+    given = checked(Settings(batch, regions, design, memory, candidates, fits))
 
     def init(key, view):
         point, fixed = start(key, view)
         flat, _ = ravel_pytree(point)
-        own = opened(stream(key, "regions"), sized(flat), flat.size)
+        own = opened(stream(key, "regions"), sized(given, flat.size), flat.size)
         own = own._replace(x=own.x.at[0, 0].set(jnp.clip(0.5 + flat / (2 * limit), 0, 1)))
         return Turbo(point, fixed, own, point, jnp.array(jnp.inf), jnp.array(0))
 
     def step(key, t, state, view):
         flat, shaped = ravel_pytree(state.origin)
-        now = sized(flat)
+        now = sized(given, flat.size)
         after, x, owner = proposed(stream(key, "propose"), t, state.regions, now)
         points = jax.vmap(lambda u: project(shaped((limit * (2 * u - 1)).astype(flat.dtype))))(x)
         losses, state = scored(objective, chunk, cost, key, points, state, view)
@@ -126,26 +125,6 @@ def turbo(
     return Search(init, step, reader(decode), steps)
 
 
-def checked(*counts: int) -> None:
-    """Refuses what is no count: of steps, batch, regions, candidates, memory, chunk, design, fits + 1."""
-    names = ("steps", "batch", "regions", "candidates", "memory", "chunk", "design", "fits + 1")
-    for name, value in zip(names, counts, strict=True):
-        whole(name, value)
-
-
-def settled(design: int | None, asked: Settings, point: Array) -> Settings:
-    """What was asked for, in full rounds, for points of this length.
-
-    Raises:
-      InputError: a memory below the design and a round.
-    """
-    wanted = min(2 * point.size, asked.memory // 2) if design is None else design
-    full = [-(-max(n, 1) // asked.batch) * asked.batch for n in (wanted, asked.memory)]
-    if full[0] + asked.batch > full[1]:
-        raise InputError(f"memory must hold the design of {full[0]} and a round, got memory={asked.memory}")
-    return asked._replace(design=full[0], memory=full[1])
-
-
 def turboing(**settings: Any) -> Engine:
     """The engine that runs TuRBO with these settings (`turbo`).
 
@@ -153,6 +132,35 @@ def turboing(**settings: Any) -> Engine:
     {'regions': 5}
     """
     return functools.partial(turbo, **settings)
+
+
+def checked(given: Settings) -> Settings:
+    """The settings, if they can be.
+
+    Raises:
+      InputError: see `turbo`.
+    """
+    for name, value in given._replace(design=1 if given.design is None else given.design)._asdict().items():
+        whole(name, value, least=0 if name == "fits" else 1)
+    if given.candidates < given.batch:
+        raise InputError(f"candidates must be >= batch={given.batch}, got candidates={given.candidates}")
+    return given
+
+
+def sized(given: Settings, d: int) -> Settings:
+    """The settings for points of d entries: a design, and full rounds in it and in the memory.
+
+    Raises:
+      InputError: the memory cannot hold the design and a round.
+
+    >>> sized(Settings(10, 1, None, 512, 512, 10), 128)[:4]
+    (10, 1, 260, 520)
+    """
+    wanted = min(2 * d, given.memory // 2) if given.design is None else given.design
+    design, memory = (-(-max(n, 1) // given.batch) * given.batch for n in (wanted, given.memory))
+    if design + given.batch > memory:
+        raise InputError(f"memory must hold the design of {design} and a round, got memory={given.memory}")
+    return given._replace(design=design, memory=memory)
 
 
 def opened(key: Key, now: Settings, d: int) -> Region:
