@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jleak import data
+from jleak import data, priors
 from jleak.audit import lanes, programs, race, scoring
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
 from jleak.audit.parts import floats_of, known_floats, model_of, prior_of, weights_of
+from jleak.audit.priors.seen import seen
 from jleak.audit.programs import Attacker, Given
 from jleak.audit.scoring import Score
 from jleak.audit.store import Record
@@ -100,7 +101,7 @@ def trial(
     record = {
         "case_id": case.case_id,
         **case.to_json(),
-        "status": status(truth.updates, finite, found.certificate),
+        "status": status(truth.updates, finite, found.certificate, learnt(case, images)),
         **{name: significant(values) for name, values in found.numbers.items()},
         "snr": significant(truth.snr),
         "mixing": {name: significant(values) for name, values in truth.mixing.items()},
@@ -206,17 +207,28 @@ def score(case: Case, model: Model, truth: Truth, rec: Reconstruction, cache: Pr
     return cache.take(key, lambda: programs.compiled(all_, *args))(*args)
 
 
-def status(updates: Params, finite: np.ndarray, certificate: Certificate | None = None) -> str:
+def learnt(case: Case, images: Images) -> str:
+    """What to say where the attacker's generator has learnt from what the victims hold; nothing where not."""
+    named = case.attack_args.get("prior")
+    if not named or not seen(priors.load(named).card, images):
+        return ""
+    return f"the prior has learnt from these images: draw victims from private:{case.dataset}"
+
+
+def status(
+    updates: Params, finite: np.ndarray, certificate: Certificate | None = None, note: str = ""
+) -> str:
     """`ok`, or why the numbers cannot be trusted; after it what, if anything, the attack does not vouch for.
 
-    >>> seen = Certificate(np.array([[0, 3]]), np.zeros(1), np.zeros((1, 2)))
-    >>> status({}, np.array([True]), seen)
+    >>> given = Certificate(np.array([[0, 3]]), np.zeros(1), np.zeros((1, 2)))
+    >>> status({}, np.array([True]), given)
     'not proven: class mean (only the mean of the images that share a label)'
     """
-    ran, seen = running(updates, finite), set() if certificate is None else set(np.ravel(certificate.status))
-    open_ = [s for s in Status if s in seen and s != Status.PROVEN]
+    ran, given = running(updates, finite), set() if certificate is None else set(np.ravel(certificate.status))
+    open_ = [s for s in Status if s in given and s != Status.PROVEN]
     told = ", ".join(f"{s.title} ({MEANING[s]})" for s in open_)
-    return "; ".join(filter(None, ["" if told and ran == "ok" else ran, told and f"not proven: {told}"]))
+    parts = ["" if told and ran == "ok" else ran, told and f"not proven: {told}", note]
+    return "; ".join(filter(None, parts))
 
 
 def vouched(certificate: Certificate | None) -> dict[str, list] | None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jleak import data
 from jleak.audit import programs, store, trial
 from jleak.audit.case import Case
 from jleak.audit.parts import attack_of, floats_of, model_of
@@ -273,3 +274,13 @@ def test_a_search_tells_how_far_it_is(small_case, digits):
     trial.trial(case, digits, Programs(), lambda part, loss: heard.append((part, loss)))
     parts, losses = zip(*heard, strict=True)
     assert parts == tuple(np.arange(1, 14) / 13) and losses[-1] < losses[0]
+
+
+def test_a_prior_that_has_learnt_from_the_victims_images_is_told(small_case, digits):
+    """The bundled one has learnt from public:digits, of which these hold some."""
+    case = small_case(attack="ggl", attack_args={"evaluations": 40, "population": 20}, victims=1)
+    assert trial.learnt(case, digits).startswith("the prior has learnt from these images")
+    assert trial.learnt(case, data.load("private:digits")) == ""
+    assert trial.learnt(small_case(), digits) == ""
+    told = trial.status({}, np.array([True, False]), note="a note")
+    assert told == "ok, some restarts diverged; a note"
