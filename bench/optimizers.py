@@ -1,10 +1,12 @@
 """Optimisers that see no gradient, compared.
 
-    python bench/optimizers.py strategies --peer-python /path/to/python     (one that has cma and nevergrad)
+    python bench/optimizers.py strategies
+    python bench/optimizers.py peers --peer-python /path/to/python          (one that has cma and nevergrad)
 
 `strategies`: every strategy of jleak on the sphere, the axis-parallel ellipsoid of condition 1e6 and
 Rosenbrock's function, in 64 and 128 dimensions, with a population of 32 and ten seeds: the evaluations to a
-fixed value, the value after the whole budget, and what a generation of the strategy itself costs.
+fixed value, the value after the whole budget, and what a generation of the strategy itself costs. `peers`:
+the same of pycma and nevergrad. A file for each part and dimension.
 """
 
 import argparse
@@ -98,7 +100,7 @@ def peers(dim: int, given: argparse.Namespace) -> dict:
     """pycma's and nevergrad's by function, in a process of a Python that has them."""
     worker = [given.peer_python, "bench/peers/strategies_worker.py", "--dim", str(dim)]
     worker += ["--generations", str(given.generations[dim]), "--population", str(given.population)]
-    worker += ["--seeds", str(given.peer_seeds), "--only", *given.peers]
+    worker += ["--seeds", str(given.seeds), "--only", *given.peers]
     lines = subprocess.run(worker, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     about, *runs = map(json.loads, lines)
     if "missing" in about:
@@ -114,21 +116,7 @@ def peers(dim: int, given: argparse.Namespace) -> dict:
     return found
 
 
-def strategies(given: argparse.Namespace) -> None:
-    """The part `strategies`."""
-    results = {"population": given.population, "seeds": given.seeds, "generations": given.generations}
-    results["goals"] = {dim: {k: f.goal for k, f in functions(dim).items()} for dim in given.dims}
-    for dim in given.dims:
-        results[f"d{dim}"] = {"jleak": ours(dim, given)}
-        results[f"d{dim}"]["peers"] = peers(dim, given) if given.peer_python else {}
-    if given.quick:
-        print(json.dumps(results))
-    else:
-        suffix = "" if given.dims == [64, 128] else "".join(f"-d{dim}" for dim in given.dims)
-        save(f"optimizers-strategies{suffix}", {"arguments": " ".join(sys.argv[1:]), **results})
-
-
-PARTS = {"strategies": strategies}
+PARTS = {"strategies": ours, "peers": peers}
 
 
 def arguments() -> argparse.Namespace:
@@ -139,15 +127,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dims", nargs="+", type=int, default=[64, 128])
     parser.add_argument("--population", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--peer-seeds", type=int, default=10)
     parser.add_argument("--peers", nargs="+", default=["pycma", "pycma_diagonal", "nevergrad_cma"])
-    parser.add_argument("--peer-python", help="a Python that has cma and nevergrad; without it no peers")
+    parser.add_argument("--peer-python", default=sys.executable, help="one that has cma and nevergrad")
     parser.add_argument("--quick", action="store_true", help="whether everything runs; prints, saves nothing")
     given = parser.parse_args()
     given.generations = {dim: 20 if given.quick else 500 + 125 * dim // 16 for dim in given.dims}
     return given
 
 
+def main(given: argparse.Namespace) -> None:
+    """The part asked for, a file a dimension."""
+    for dim in given.dims:
+        about = {"arguments": " ".join(sys.argv[1:]), "dimension": dim, "population": given.population}
+        about |= {"seeds": given.seeds, "generations": given.generations[dim]}
+        about["goals"] = {name: function.goal for name, function in functions(dim).items()}
+        found = PARTS[given.part](dim, given)
+        if found and not given.quick:
+            which = [given.part, f"d{dim}", *(given.peers if given.part == "peers" else [])]
+            save("-".join(["optimizers", *which]), {**about, **found})
+
+
 if __name__ == "__main__":
-    given = arguments()
-    PARTS[given.part](given)
+    main(arguments())
