@@ -4,8 +4,8 @@
 
 Victims and prior must not share images: by default MNIST's test images and the bundled prior, which learnt
 the training images. Numbers are means over victims and seeds with half the 95 % interval (Student's t), in
-the paper's conventions: MSE-I of images in [-1, 1], MSE-R of the victim model's features; `ms_gmsd` stands where
-the paper has LPIPS and is another measure. The paper's own numbers (faces, ResNet-18) stand beside.
+the paper's conventions: MSE-I of images in [-1, 1], MSE-R of the victim model's features; `ms_gmsd` stands
+where the paper has LPIPS and is another measure. The paper's own numbers (faces, ResNet-18) stand beside.
 """
 
 import argparse
