@@ -55,7 +55,7 @@ def rate(attack, victims):
 
 def test_it_sees_through_local_steps_where_others_do_not(victims):
     found = {name: rate(attack(THREAT), victims) for name, attack in ATTACKS.items()}
-    assert found["trajectory"] >= 0.82
+    assert found["trajectory"] >= 0.85
     assert found["trajectory"] >= found["demix"] + 0.07
     assert found["trajectory"] >= found["random"] + 0.4
 
