@@ -29,7 +29,7 @@ class OptimizersConfig(BaseModel):
     Keys are those of `Case` and of `jleak.attacks.ggl`, those of which there may be several in the plural; an
     optimiser's arguments are ggl's, such as `cma_es:population=20`.
 
-    >>> config = OptimizersConfig(optimizers=["cma_es", "adam:lr=0.05"], seeds=0, evaluations=100)
+    >>> config = OptimizersConfig(optimizers=["cma_es", "adam:lr=0.05"], defenses="none", seeds=0)
     >>> [(case.attack_args["optim"], case.attack_args["lr"]) for case in cases(config)]
     [('cma_es', 0.1), ('adam', 0.05)]
     """
