@@ -73,7 +73,7 @@ def audit(
 ):
     """Attack real images end to end: a table here, then records, pictures and a report in runs/.
 
-    Without any option: scikit-learn's digits, LeNet and an MLP, four defenses, two attacks.
+    Without any option: half of scikit-learn's digits, LeNet and an MLP, four defenses, three attacks.
     """
     flags = {
         "dataset": dataset, "models": model, "weights": weights, "clients": client, "defenses": defense,

@@ -126,7 +126,6 @@ class AuditConfig(BaseModel):
     attacks: Specs = [
         Spec(name="inverting", args={"steps": 1000}),
         Spec(name="dlg", args={"steps": 100}),
-        Spec(name="ggl", args={"evaluations": 2000}),
     ]
     restarts: int = 2
     halving: bool = False
@@ -135,6 +134,22 @@ class AuditConfig(BaseModel):
     lanes: int = 4
     precision: str = "float32"
     memory: float | None = None
+
+
+DIGITS = ("digits", "private:digits", "public:digits")
+GGL = Spec(name="ggl", args={"prior": "digits", "evaluations": 2000})
+
+
+def attacks_of(config: AuditConfig) -> list[Spec]:
+    """The attacks asked for; where none is, those of any images, and `ggl` where its bundled prior serves.
+
+    >>> [attack.name for attack in attacks_of(AuditConfig())]
+    ['inverting', 'dlg', 'ggl']
+    >>> [attack.name for attack in attacks_of(AuditConfig(dataset="npz:faces.npz"))]
+    ['inverting', 'dlg']
+    """
+    asked = "attacks" in config.model_fields_set
+    return config.attacks if asked or config.dataset not in DIGITS else [*config.attacks, GGL]
 
 
 def config_of(settings: dict[str, Any], path: Path | None = None) -> AuditConfig:
@@ -203,7 +218,7 @@ def cases(config: AuditConfig) -> list[Case]:
         config.clients,
         config.loss_fn,
         config.batch,
-        config.attacks,
+        attacks_of(config),
         config.knows,
         config.defenses,
         config.draw,

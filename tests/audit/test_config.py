@@ -2,7 +2,7 @@
 
 import pytest
 
-from jleak.audit.config import AuditConfig, cases, config_of
+from jleak.audit.config import AuditConfig, attacks_of, cases, config_of
 from jleak.check import InputError
 
 
@@ -164,5 +164,12 @@ def test_the_default_audit_is_what_was_promised():
     assert config.batch == [1] and config.victims == 4
     assert [model.name for model in config.models] == ["lenet", "mlp"]
     assert [defense.name for defense in config.defenses] == ["none", "gaussian", "clip", "prune"]
-    assert {"inverting", "dlg", "ggl"} <= {attack.name for attack in config.attacks}
+    assert {"inverting", "dlg", "ggl"} <= {attack.name for attack in attacks_of(config)}
     assert all(defense.args for defense in config.defenses[1:])
+
+
+def test_ones_own_data_are_not_searched_with_a_prior_of_digits():
+    own = AuditConfig(dataset="npz:faces.npz", models="mlp")
+    assert {case.attack for case in cases(own)} == {"inverting", "dlg"}
+    asked = AuditConfig(attacks="dlg", models="mlp")
+    assert {case.attack for case in cases(asked)} == {"dlg"}

@@ -32,7 +32,7 @@ CASES = {
     "no steps": (["--attack", "inverting:steps=0"], ["steps must be >= 1", "steps=0"]),
     "no victims": (["--victims", "0"], ["victims must be >= 1", "victims=0"]),
     "negative seed": (["--seed", "-1"], ["seed must be >= 0", "seed=-1"]),
-    "batch beyond the data": (["--batch", "1798"], ["1798", "1797", "smaller batch"]),
+    "batch beyond the data": (["--dataset", "digits", "--batch", "1798"], ["1798", "1797", "smaller batch"]),
     "batch beyond own data": (["--dataset", "npz:good.npz", "--batch", "10"], ["10", "9 images"]),
     "image too small": (
         ["--dataset", "npz:dots.npz", "--model", "convnet"],
