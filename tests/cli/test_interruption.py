@@ -77,5 +77,5 @@ def test_another_setting_is_kept_apart(read, command, tmp_path, small):
     for name, array in arrays(run, old).items():
         np.testing.assert_array_equal(array, images[name])
     shown = command("report", run).out
-    assert "mlp bias=true on digits" in shown and "mlp bias=false on digits" in shown
+    assert "mlp bias=true on private:digits" in shown and "mlp bias=false on private:digits" in shown
     assert "inverting steps=50" in shown and "inverting steps=60" in shown
