@@ -9,7 +9,7 @@ from flax import linen as nn
 from jleak import tree
 from jleak.attacks.matching import OF_PRODUCTS, mismatch
 from jleak.clients import fedsgd
-from jleak.distances import cosine, l1, l2
+from jleak.distances import cosine, l1, l2, mean_l2
 from jleak.losses import bce, cross_entropy
 from jleak.models import convnet, mlp, taps
 from jleak.models.build import model
@@ -95,7 +95,7 @@ def test_what_is_tapped():
     assert ("Conv_2",) in tapped("strided") and ("Conv_0",) not in tapped("strided")
 
 
-@pytest.mark.parametrize("distance", [cosine, l2])
+@pytest.mark.parametrize("distance", [cosine, l2, mean_l2])
 def test_a_large_model_is_matched_by_products(distance, monkeypatch):
     net = MODELS["mlp"]
     params, one, other = setting(net, 2)
@@ -126,7 +126,8 @@ def test_products_of_a_zero_update_are_finite():
     zero = jax.tree.map(jnp.zeros_like, params["params"])
 
     def loss(x):
-        return OF_PRODUCTS[cosine](taps.products(net, cross_entropy, params, Batch(x, one.y), zero))
+        found = taps.products(net, cross_entropy, params, Batch(x, one.y), zero)
+        return OF_PRODUCTS[cosine](found, zero)
 
     value, gradient = jax.value_and_grad(loss)(other.x)
     assert value == 1.0 and not gradient.any()
