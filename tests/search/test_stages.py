@@ -27,7 +27,7 @@ def two_layers(first=20, second=30, third=10):
     def of_latent(key, z, fixed, view):
         return jnp.sum((z * jnp.ones(2) - view) ** 2)
 
-    def of_weights(found):
+    def of_weights(found, _):
         return descend(
             lambda key, w, z, view: jnp.sum((w["w"] * z - view) ** 2),
             lambda key, view: ({"w": jnp.ones(2)}, found.best),
@@ -36,7 +36,7 @@ def two_layers(first=20, second=30, third=10):
             steps=second,
         )
 
-    def of_result(found):
+    def of_result(found, _):
         return descend(
             lambda key, x, fixed, view: jnp.sum((x - view) ** 2),
             lambda key, view: (found.best["w"] * found.fixed, ()),
@@ -103,7 +103,7 @@ def test_only_the_running_stage_is_computed_also_under_vmap():
 
     first = evolving("snes", population=4)(noted("first"), *PROBLEM[1:], steps=3)
     later = Stage(
-        lambda found: descending(optax.sgd(0.1))(
+        lambda found, _: descending(optax.sgd(0.1))(
             noted("second"), lambda key, view: (found.best, found.fixed), PROBLEM[2], steps=5
         ),
         5,
@@ -119,7 +119,7 @@ def test_what_is_read_is_the_lowest_of_all_stages():
     """The second stage walks away from the minimum that the first one had found."""
     first = descend(*PROBLEM, optimizer=optax.sgd(0.3), steps=30)
     away = Stage(
-        lambda found: descend(
+        lambda found, _: descend(
             *PROBLEM[:1], lambda key, view: (found.best + 5.0, found.fixed), PROBLEM[2],
             optimizer=optax.sgd(-0.01), steps=4,
         ),
@@ -158,7 +158,7 @@ def test_a_stage_that_follows_nothing_but_failures_begins_where_they_did():
         return jnp.nan * point.sum()
 
     first = evolving("snes", population=4)(lost, *PROBLEM[1:], steps=2)
-    second = Stage(lambda found: descending(optax.sgd(0.3))(
+    second = Stage(lambda found, _: descending(optax.sgd(0.3))(
         PROBLEM[0], lambda key, view: (found.best, found.fixed), PROBLEM[2], steps=20), 20)  # fmt: skip
     np.testing.assert_allclose(staged(first, second)(KEY, TARGET).x, TARGET, atol=1e-3)
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(InputError, match="staged needs a later stage"):
         staged(one)
     with pytest.raises(InputError, match="steps must be >= 1, got steps=0"):
-        staged(one, Stage(lambda found: one, 0))
+        staged(one, Stage(lambda found, _: one, 0))
     with pytest.raises(InputError, match="share must be < 1"):
         then(descending(optax.sgd(0.1)), descending(optax.sgd(0.1)), share=1.0)
     with pytest.raises(InputError, match="steps must be >= 2.*two stages"):
