@@ -53,7 +53,13 @@ def random_prior(folder: str) -> str:
 
 def case_of(model: str, prior: str, evaluations: int, restarts: int, **more) -> Case:
     """GGL on one image."""
-    args = {"prior": prior, "evaluations": evaluations, "population": 50, **more.pop("attack_args", {})}
+    args = {
+        "prior": prior,
+        "evaluations": evaluations,
+        "population": 50,
+        "optim": "cma_es",
+        **more.pop("attack_args", {}),
+    }
     fixed = {"dataset": "npz:noise", "known_labels": True, "victims": 1, "lanes": 1}
     return Case(model=model, attack="ggl", attack_args=args, restarts=restarts, **(fixed | more))
 
