@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jleak import linalg
 from jleak.check import number, whole
 from jleak.labels.counting import apportion
 from jleak.labels.counts import bias_gradient
@@ -207,7 +208,7 @@ def iterate(seen: Seen, layer: Head, known: Dummy, threat: Threat, steps: int) -
         """The features of every class as a sum of rows of dW and of h: the weights of both."""
         a = (w[:, None] * (p - jnp.eye(n))).T
         ridge = FLOOR * jnp.sum(a * a) + seen.noise / prior
-        mix = jnp.linalg.solve(a.T @ a + ridge * jnp.eye(n), a.T)
+        mix = linalg.solve(a.T @ a + ridge * jnp.eye(n), a.T)
         return mix, 1.0 - mix @ a.sum(1)
 
     def one(carry, _):

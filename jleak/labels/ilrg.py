@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jleak import linalg
 from jleak.check import InputError
 from jleak.labels.counting import apportion
 from jleak.labels.head import checked, head, logits, softmax_loss
@@ -64,4 +65,4 @@ def solve(p: Float[Array, "n n"], db: Float[Array, " n"], total: int) -> Float[A
     system = jnp.concatenate([jnp.ones((1, db.size)), p.T - jnp.eye(db.size)])
     wanted = jnp.concatenate([jnp.full(1, float(total)), db])
     normal = system.T @ system + 1e-9 * jnp.eye(db.size)
-    return jnp.linalg.solve(normal, system.T @ wanted)
+    return linalg.solve(normal, system.T @ wanted)

@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jleak import linalg
+
 IMBALANCE = 0.02
 """Standard deviation of a class's mean probability about its share of the labels after training by SGD: .022
 on CIFAR-10, LeNet, batches of 8 at rate .1, 1,000 to 10,000 steps (bench/NOTES.md)."""
@@ -87,7 +89,7 @@ def posterior(
 
     def at(t):
         cov = t * signal + other + 1 / n  # the last for (1, ..., 1), in which db has nothing
-        pull = m.T @ jnp.linalg.solve(cov, gap)
+        pull = m.T @ linalg.solve(cov, gap)
         return fit(gap, cov), u - t / (n * total) * (pull - pull.mean())
 
     weights, shares = jax.vmap(at)(jnp.geomspace(1.0, float(max(total, 2)), PRIORS))
@@ -118,7 +120,7 @@ def balanced(found: Classes, total: int) -> tuple[Float[Array, " n"], Float[Arra
     unsure = IMBALANCE**2 * jnp.eye(n) + jnp.sum(u**2 / (1 + total * found.w)) * spread
     cov, lean = slope @ found.doubt @ slope.T + unsure, u - found.p.mean((0, 1))
     trust = jax.nn.sigmoid(fit(lean, cov) - fit(lean, cov + (1 - 1 / n) / n * jnp.eye(n)))
-    gain = trust * jnp.linalg.solve(cov, slope @ found.doubt).T
+    gain = trust * linalg.solve(cov, slope @ found.doubt).T
     return gain @ lean, found.doubt - gain @ slope @ found.doubt
 
 
@@ -128,4 +130,4 @@ def fit(x: Float[Array, " n"], cov: Float[Array, "n n"]) -> Float[Array, ""]:
     >>> fit(jnp.array([2.0]), jnp.eye(1)).item()
     -2.0
     """
-    return -0.5 * (jnp.linalg.slogdet(cov)[1] + x @ jnp.linalg.solve(cov, x))
+    return -0.5 * (linalg.slogdet(cov)[1] + x @ linalg.solve(cov, x))

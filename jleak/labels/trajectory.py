@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from jleak import linalg
 from jleak.check import InputError, number, whole
 from jleak.labels.counting import apportion, onto_simplex
 from jleak.labels.demix import demix
@@ -258,7 +259,7 @@ def solved(trusted, path: Training, seen: Seen, shares, mini: float) -> Float[Ar
     rest = 0.01 * jnp.mean(jnp.sum(s * s, 0)) + FLOOR * jnp.mean(h * h) + seen.noise
 
     def white(z):  # (s^T s + rest)^-1 z
-        return (z - s.T @ jnp.linalg.solve(s @ s.T + rest * jnp.eye(len(s)), s @ z)) / rest
+        return (z - s.T @ linalg.solve(s @ s.T + rest * jnp.eye(len(s)), s @ z)) / rest
 
     seen_by = white(h.T)
     normal = h @ seen_by + jnp.eye(len(h)) / doubt
@@ -267,4 +268,4 @@ def solved(trusted, path: Training, seen: Seen, shares, mini: float) -> Float[Ar
         weight = 1 / (seen.noise + 1e-6)
         normal += weight
         wanted += weight * (seen.layer.bias - expected.sum(0))
-    return p - expected - jnp.linalg.solve(normal, wanted)
+    return p - expected - linalg.solve(normal, wanted)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jleak import linalg
 from jleak.check import InputError
 from jleak.metrics import hard
 from jleak.types import Batch, Loss, Model, Params
@@ -76,7 +77,7 @@ def mixing(
         r = jax.grad(lambda z: loss(z, batch.y))(z)
     else:
         r = bias_gradients(model, loss, params, batch, tuple(layer)) / len(batch.x)
-    singular = jnp.linalg.svd(r, compute_uv=False)
+    singular = linalg.svd(r, compute_uv=False)
     weights = singular / jnp.where(singular[0] > 0, singular.sum(), 1.0)
     entropy = -jnp.sum(weights * jnp.log(jnp.where(weights > 0, weights, 1.0)))
     least = singular[-1] if len(r) <= r.shape[1] else jnp.zeros(())

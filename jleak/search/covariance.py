@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import expm
 from jax.scipy.stats import rankdata
 
+from jleak import linalg
 from jleak.search.strategy import Strategy, distribution, made
 
 
@@ -22,10 +22,11 @@ def cma_es(population: int, dim: int, steps: int) -> Strategy:
 
     del steps
     es, params = made("CMA_ES", population, dim)
+    decomposed = linalg.one_by_one(eigen_decomposition)
     every = max(1, min(10, int(0.1 / float(params.c_1 + params.c_mu))))
 
     def ask(key, t, state):
-        C, B, D = lax.cond(t % every == 0, eigen_decomposition, lambda now: (now, state.B, state.D), state.C)
+        C, B, D = lax.cond(t % every == 0, decomposed, lambda now: (now, state.B, state.D), state.C)
         y = (jax.random.normal(key, (population, dim)) * D) @ B.T
         return state.mean + state.std * y, state.replace(C=C, B=B, D=D)
 
@@ -79,7 +80,7 @@ def xnes(population: int, dim: int, steps: int) -> Strategy:
         return state.replace(
             mean=state.mean + state.std * state.B @ (weights @ state.z),
             std=state.std * jnp.exp(0.5 * params.lr_std_init * level),
-            B=state.B @ expm(0.5 * params.lr_B * (moment - level * jnp.eye(dim))),
+            B=state.B @ linalg.expm(0.5 * params.lr_B * (moment - level * jnp.eye(dim))),
         )
 
     return distribution(es, params, ask=ask, tell=tell)

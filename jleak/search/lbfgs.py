@@ -10,9 +10,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
+from jleak import linalg
 from jleak.check import InputError, whole
 from jleak.tree import select
 
@@ -146,7 +146,7 @@ def inverse_hessian(pairs: Pairs, g: Float[Array, " size"]) -> Float[Array, " si
     r = jnp.triu(sy) + jnp.diag(jnp.where(filled, 0.0, 1.0))
     gamma = jnp.where(pairs.count > 0, sy[-1, -1] / jnp.where(yy[-1, -1] > 0, yy[-1, -1], 1.0), 1.0)
     sg, yg = (pairs.s @ g)[order], gamma * (pairs.y @ g)[order]
-    u = solve_triangular(r, sg)
-    v = solve_triangular(r, jnp.diag(sy) * u + gamma * (yy @ u) - yg, trans="T")
+    u = linalg.solve_triangular(r, sg)
+    v = linalg.solve_triangular(r, jnp.diag(sy) * u + gamma * (yy @ u) - yg, trans="T")
     back = jnp.zeros(memory).at[order]
     return gamma * g + back.set(v) @ pairs.s - gamma * (back.set(u) @ pairs.y)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.stats import rankdata
 
+from jleak import linalg
 from jleak.check import InputError, one_of, whole
 from jleak.search.covariance import cma_es, cr_fm_nes, matrix_adaptation, rm_es, sep_cma_es, xnes
 from jleak.search.strategy import Strategy, distribution, falling, grown, made, sloped
@@ -81,7 +81,7 @@ def iamalgam(name: str) -> Callable[[int, int, int], Strategy]:
             spread = state.c_mult * state.C
             if spread.ndim == 1:
                 return jnp.diag(jnp.sqrt(spread))
-            return jnp.linalg.cholesky(spread + 1e-6 * jnp.trace(spread) / dim * jnp.eye(dim))
+            return linalg.cholesky(spread + 1e-6 * jnp.trace(spread) / dim * jnp.eye(dim))
 
         def ask(key, t, state):
             del t
@@ -94,7 +94,7 @@ def iamalgam(name: str) -> Callable[[int, int, int], Strategy]:
             after, _ = es.tell(key, points, fitness, state, params)
             better = (fitness < state.best_fitness_shaped) & (rankdata(fitness) <= es.num_elites)
             shift = better @ points / jnp.maximum(better.sum(), 1) - state.mean
-            ratio = jnp.abs(solve_triangular(root(state), shift, lower=True)).max()
+            ratio = jnp.abs(linalg.solve_triangular(root(state), shift, lower=True)).max()
             scale, still = es.adaptive_variance_scaling(
                 better.any(), ratio, state.c_mult, state.nis_counter, params
             )
@@ -166,6 +166,12 @@ def along_slope(name: str, optim: Callable, *, falls: bool = True, raw: bool = F
     return factory
 
 
+def asebo(population: int, dim: int, steps: int) -> Strategy:
+    """ASEBO, which decomposes the matrix of its last gradients: one lane after the other (`jleak.linalg`)."""
+    strategy = along_slope("ASEBO", optax.adam, raw=True)(population, dim, steps)
+    return strategy._replace(ask=linalg.one_by_one(strategy.ask))
+
+
 def clipup(learning_rate):
     """ClipUp at a greatest speed of twice the rate, as its paper advises (Toklu et al., PPSN 2020)."""
     from evosax.core.optimizer import clipup
@@ -175,7 +181,7 @@ def clipup(learning_rate):
 
 STRATEGIES: dict[str, Callable[[int, int, int], Strategy]] = {
     "ars": along_slope("ARS", optax.adam, raw=True),
-    "asebo": along_slope("ASEBO", optax.adam, raw=True),
+    "asebo": asebo,
     "cma_es": cma_es,
     "cr_fm_nes": cr_fm_nes,
     "de": plain(grown, "DifferentialEvolution"),

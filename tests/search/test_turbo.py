@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
@@ -43,6 +44,12 @@ def test_posterior_and_likelihood_are_those_of_scikit_learn(spare):
         np.testing.assert_allclose(np.sqrt(np.diag(covariance)), std, rtol=1e-8)
         likelihood = process.likelihood(raw(), data)
         np.testing.assert_allclose(likelihood, known.log_marginal_likelihood_value_, rtol=1e-10)
+
+
+def test_the_evidences_gradient_is_that_of_its_differences():
+    with jax.enable_x64(True):
+        k = process.covariance(process.values(raw()), Data(jnp.array(X), jnp.array(Y), jnp.ones(30, bool)))
+        check_grads(process.evidence, (k, jnp.array(Y)), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
 def test_float32_is_near_enough_and_its_slope_is_finite_where_points_coincide():

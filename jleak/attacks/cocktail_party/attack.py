@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from jleak import linalg
 from jleak.attacks.closed import first_layer
 from jleak.attacks.cocktail_party.unmixing import (
     Whitened,
@@ -120,7 +121,7 @@ def cocktail_party(
 
     def init(key, view):
         mixed = whiten(threat, view)
-        point = jnp.linalg.qr(jax.random.normal(key, (threat.batch, threat.batch)))[0]
+        point = linalg.qr(jax.random.normal(key, (threat.batch, threat.batch)))[0]
         point = fixed_point(mixed.x, point, warm)
         best = batch_at(threat, view, mixed, point)
         return State(point, mixed, tx.init(point), best, jnp.array(jnp.inf), jnp.array(0))
@@ -196,7 +197,7 @@ def batch_at(threat: Threat, view: View, mixed: Whitened, point: Float[Array, "n
     gain = jnp.where(gain == 0, 1.0, gain)
     x = (u @ mixed.x + (u @ mixed.mean)[:, None]) / gain[:, None]
     x = jnp.clip(x, 0.0, 1.0).reshape(threat.shape)
-    rows = (mixed.back @ jnp.linalg.inv(u) * gain).T
+    rows = (mixed.back @ linalg.inv(u) * gain).T
     fit = agreement(threat, view.params, x, jnp.where(jnp.isfinite(rows), rows, 0.0))
     if view.labels is None:
         return Batch(x, fit.argmax(1))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jleak import linalg
 from jleak.attacks.closed import first_layer
 from jleak.attacks.demixing.certificate import RESIDUAL
 from jleak.check import InputError
@@ -45,7 +46,7 @@ def whiten(threat: Threat, view: View) -> Whitened:
             f"{out} outputs, got batch={n}; use a smaller batch or attack=inverting"
         )
     mean = mixtures.mean(1)
-    left, sizes, right = jnp.linalg.svd(mixtures - mean[:, None], full_matrices=False)
+    left, sizes, right = linalg.svd(mixtures - mean[:, None], full_matrices=False)
     sizes, root = sizes[:n], jnp.sqrt(1.0 * inputs)
     full = sizes[-1] > RESIDUAL * jnp.finfo(sizes.dtype).eps * sizes[0]
     to = (left[:, :n] * jnp.where(sizes > 0, root / jnp.where(sizes > 0, sizes, 1.0), 0.0)).T
@@ -74,7 +75,7 @@ def fixed_point(z: Float[Array, "n in"], point: Float[Array, "n n"], iterations:
     def improve(_, u):
         t = jnp.tanh(u @ z)
         moved = t @ z.T / z.shape[1] - (1.0 - t * t).mean(1)[:, None] * u
-        left, _, right = jnp.linalg.svd(moved, full_matrices=False)
+        left, _, right = linalg.svd(moved, full_matrices=False)
         return left @ right
 
     return jax.lax.fori_loop(0, iterations, improve, point)

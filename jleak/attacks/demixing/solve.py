@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jleak import linalg
 from jleak.attacks.demixing.precision import smallest
 
 MEMORY = 6
@@ -83,7 +84,7 @@ def inverse(a: Float[Array, "out n"], r: Float[Array, ""] | float = 0.0) -> Inve
     [[0.5 0. ]
      [0.  0. ]]
     """
-    u, s, vt = jnp.linalg.svd(a, full_matrices=False)
+    u, s, vt = linalg.svd(a, full_matrices=False)
     kept = s > RCOND * s[0]
     factors = jnp.where(kept, s / (s * s + r * r + TINY), 0.0)
     full = (a.shape[0] >= a.shape[1]) & kept.all() & (s[-1] > 3.0 * r)
@@ -142,7 +143,7 @@ def fixed_point(
         d_gap, d_point = jnp.where(seen, gaps - gap, 0.0), jnp.where(seen, points - z.ravel(), 0.0)
         normal = d_gap @ d_gap.T
         ridge = (1e-10 * jnp.trace(normal) + TINY) * jnp.eye(MEMORY, dtype=z.dtype)
-        mixed = jnp.linalg.solve(normal + ridge, d_gap @ gap) @ (d_point + d_gap)
+        mixed = linalg.solve(normal + ridge, d_gap @ gap) @ (d_point + d_gap)
         moved = z.ravel() + gap - jnp.where(jnp.isfinite(mixed).all(), mixed, 0.0)
         return (moved.reshape(z.shape), points, gaps, best, least), None
 
@@ -167,7 +168,7 @@ def noise_beyond(layer: Dense, n: int) -> Float[Array, ""]:
     >>> round(float(noise_beyond(flat, 2)), 4), float(noise_beyond(flat, 3))
     (0.3, 0.0)
     """
-    left = jnp.linalg.svd(layer.dw, compute_uv=False)[n:]
+    left = linalg.svd(layer.dw, compute_uv=False)[n:]
     room = (layer.dw.shape[0] - n) * (layer.dw.shape[1] - n)
     return size(left) / jnp.sqrt(1.0 * room) if left.size else jnp.zeros((), layer.dw.dtype)
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jax.scipy.linalg as sla
 from jaxtyping import Array, Bool, Float, Int
 
+from jleak import linalg
 from jleak.attacks.closed import reconstruction
 from jleak.attacks.demixing.certificate import NOISE, OPEN, RESIDUAL, first, unmasked
 from jleak.attacks.demixing.precision import in_double, smallest
@@ -191,7 +191,7 @@ def unbiased(head: Layer, act: Invertible | None, eps: float) -> Top:
     activation leaves open stays so (the twins of Zhu and Blaschko).
     """
     dw, w = head.dw[0, 0], head.kernel[0, 0]
-    left, sizes, right = jnp.linalg.svd(dw, full_matrices=False)
+    left, sizes, right = linalg.svd(dw, full_matrices=False)
     u, v, s = right[0], left[:, 0], sizes[0]
     z = s * (v @ w)
     steps = jax.nn.sigmoid(jnp.linspace(-30.0, 30.0, SCAN + 1, dtype=dw.dtype))
@@ -278,13 +278,13 @@ def below(
     normal = inner.reshape(a.shape[1], -1) + (a.T * rows**2) @ a
     shift = FLOOR * jnp.abs(normal).sum(1).max()
     identity = jnp.eye(len(normal), dtype=h.dtype)
-    factor = sla.cho_factor(normal + (shift + width**-2) * identity, lower=True)
+    factor = linalg.cholesky(normal + (shift + width**-2) * identity)
 
     def refine(_, x):
         missed = ks @ (dw - ks.T @ x.reshape(-1, channels)) / unsure**2
         pull = missed.ravel() + a.T @ (rows**2 * (seen - a @ x)) - (x - middle) / width**2
-        return x + sla.cho_solve(factor, pull)
+        return x + linalg.cho_solve(factor, pull)
 
     x = jax.lax.fori_loop(0, REFINE, refine, jnp.full(a.shape[1], middle, h.dtype))
-    spreads = jnp.diagonal(sla.cho_solve(factor, identity))
+    spreads = jnp.diagonal(linalg.cho_solve(factor, identity))
     return x, jnp.sqrt(jnp.mean(spreads))

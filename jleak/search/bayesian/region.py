@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cholesky
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jleak import linalg
 from jleak.search.bayesian.process import Data, Kernel, begun, fitted, kernel, posterior, values
 from jleak.tree import select
 from jleak.types import Key
@@ -101,7 +101,7 @@ def sampled(
     level, spread = posterior(region.kernel, data, x)
     jitter = 1e-4 * values(region.kernel).amplitude
     noise = jax.random.normal(k_draw, (count, draws))
-    drawn = level[:, None] + cholesky(spread + jitter * jnp.eye(count), lower=True) @ noise
+    drawn = level[:, None] + linalg.cholesky(spread + jitter * jnp.eye(count)) @ noise
     return region, x, mean + std * jnp.where(jnp.isfinite(drawn), drawn, level[:, None])
 
 
