@@ -146,7 +146,9 @@ def belief_of(case: Case, view: View, floats: Floats) -> Defense:
     static = split(case.defense_args)[0]
     if case.knows == "kind":
         return kind.adapt(view, **static)
-    return (kind.belief or kind.defense)(**static, **floats["defense"])
+    if kind.belief is None:
+        return kind.defense(**static, **floats["defense"])
+    return kind.belief(view, **static, **floats["defense"])
 
 
 def local_steps(case: Setting) -> int:

@@ -59,7 +59,7 @@ def dp_sgd(*, bound: float = 1.0, noise: float = 1.0) -> Defense:
     return defense
 
 
-def belief(*, bound: float = 1.0, noise: float = 1.0) -> Defense:
+def belief(view: View | None = None, *, bound: float = 1.0, noise: float = 1.0) -> Defense:
     """Clipping of each example alone: the release's expectation. Noise of one's own would only blur it.
 
     >>> from jleak.types import Batch
@@ -67,7 +67,7 @@ def belief(*, bound: float = 1.0, noise: float = 1.0) -> Defense:
     >>> client(jax.random.key(0), None, Batch(jnp.array([[0.0, 5.0]]), jnp.array([0]))).tolist()
     [0.0, 1.0]
     """
-    del noise
+    del view, noise
     return on_example(lambda key, update: clipped(update, bound))
 
 

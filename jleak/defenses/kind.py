@@ -15,7 +15,7 @@ class Kind(NamedTuple):
       adapt: `(view, **options) -> Defense`, the imitation by an attacker who knows the *kind* and
         estimates the strength from the view; `options` are the defense's non-float arguments. None
         where there is no rule.
-      belief: `(*, strength, ...) -> Defense`, the imitation by an attacker who knows *all*; None
+      belief: `(view, *, strength, ...) -> Defense`, the imitation by an attacker who knows *all*; None
         where it is the defense itself.
     """
 

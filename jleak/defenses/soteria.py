@@ -37,8 +37,9 @@ def soteria(*, fraction: float = 0.8) -> Defense:
     negative features first; Soteria's own adds 0.1 in place of 1e-10.
 
     The scores are those of the client's batch under the parameters that the server sent, also where the
-    client trains for several steps or another defense has changed the batch. An attacker who imitates it by
-    `fraction` alone scores its own dummy images, and does worse than one who reads the mask off the update.
+    client trains for several steps or another defense has changed the batch. An attacker who imitated it by
+    `fraction` would score its own dummy images, and do worse than one who reads the mask off the update; so
+    those who know all read it off too.
 
     It needs a client that tells its model, as those of jleak do, and a model that tells its `features`. The
     scores cost `width` derivatives of r.
@@ -123,4 +124,10 @@ def adapt(view: View) -> Defense:
     return masking(lambda model, params, x: (head(model, view.update).kernel != 0).any(0))
 
 
-SOTERIA = Kind(soteria, adapt=adapt)
+def belief(view: View, *, fraction: float = 0.8) -> Defense:
+    """As `adapt`: the update shows the mask itself, of which `fraction` tells only the size."""
+    del fraction
+    return adapt(view)
+
+
+SOTERIA = Kind(soteria, adapt=adapt, belief=belief)

@@ -246,7 +246,8 @@ def test_bad_arguments_are_refused_by_name_and_value(kind, line):
 def test_imitations_are_defenses_that_keep_structure(kind, line, three):
     seen = shared(build(kind, line, line.medium), three)
     view = three.view._replace(update=seen)
-    imitations = [(kind.belief or kind.defense)(**line.same, **line.medium)]
+    strength = {**line.same, **line.medium}
+    imitations = [kind.belief(view, **strength) if kind.belief else kind.defense(**strength)]
     if kind.adapt is not None:
         imitations.append(kind.adapt(view, **line.same))
     for imitation in imitations:
@@ -289,7 +290,7 @@ def test_noise_of_two_clients_of_one_defense_differs(kind, line, three):
 
 @every_noise
 def test_who_knows_all_of_noise_believes_in_its_expectation(kind, line, three):
-    check_same(line, shared(kind.belief(**line.medium), three), three.view.update)
+    check_same(line, shared(kind.belief(three.view, **line.medium), three), three.view.update)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "laplace"])

@@ -80,9 +80,11 @@ def test_dead_features_have_the_score_zero(three):
 @pytest.mark.parametrize("fraction", FRACTIONS)
 def test_who_knows_of_soteria_shares_the_true_update_on_the_true_batch(fraction, three, small):
     seen = shared(soteria(fraction=fraction), three)
-    adapted = SOTERIA.adapt(three.view._replace(update=seen))
+    view = three.view._replace(update=seen)
+    adapted = SOTERIA.adapt(view)
     assert equal(shared(adapted, three), seen)
     other = small(3, seed=1)
+    assert equal(shared(SOTERIA.belief(view, fraction=fraction), other), shared(adapted, other))
     mask = np.asarray(seen["head"]["kernel"] != 0).any(1)
     guess = shared(adapted, other)
     np.testing.assert_array_equal(
