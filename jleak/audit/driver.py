@@ -1,5 +1,7 @@
 """Runs the cases of an audit one after the other, keeping each as soon as it is finished."""
 
+import functools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +12,13 @@ import numpy as np
 
 from jleak import data
 from jleak.audit import store
+from jleak.audit.built import Programs, ahead
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
 from jleak.audit.parts import attack_of, client_of, floats_of, model_of, weights_of
 from jleak.audit.settings import AnyCase, Setting
 from jleak.audit.store import Record
-from jleak.audit.trial import Programs, Tell, trial
+from jleak.audit.trial import Tell, build, trial
 from jleak.data import Images
 from jleak.types import View
 
@@ -46,7 +49,8 @@ def prepared(cases: Sequence[Case], *, budget: Budget | None = None) -> dict[str
         than the budget, where there is one.
     """
     images = {name: data.load(name) for name in dict.fromkeys(case.dataset for case in cases)}
-    for case in cases:
+    apart_from_seeds = {json.dumps(case.to_json() | {"seed": 0}): case for case in cases}
+    for case in apart_from_seeds.values():
         fits(case, images[case.dataset], budget)
     return images
 
@@ -60,10 +64,12 @@ def run(
     report: Callable[[Progress], None] = lambda progress: None,
     budget: Budget | None = None,
     kind: str | None = None,
+    clocked: bool = False,
 ) -> list[Record]:
     """Runs the cases that are not `finished`, and returns the records of all, in the order of `cases`.
 
-    A finished case is on the disk before the next one starts; an interruption loses the case under way.
+    A finished case is on the disk before the next one starts; an interruption loses the case under way. While
+    it attacks, the programs of the cases to come are compiled, unless the cases are `clocked`.
 
     Args:
       cases: what to run.
@@ -73,6 +79,7 @@ def run(
       report: called between pieces of work.
       budget: the memory that the attacks may take; None for any amount.
       kind: of run, for the records; None for an audit.
+      clocked: whether the seconds of an attack must be its own: nothing is compiled beside it.
 
     Raises:
       InputError: a full disk; the finished cases are kept.
@@ -83,13 +90,16 @@ def run(
         record, arrays = trial(case, images[case.dataset], cache, tell, budget)
         return record if kind is None else {"kind": kind} | record, arrays
 
-    return each(
-        cases,
-        one,
-        keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
-        finished=finished,
-        report=report,
-    )
+    todo = [] if clocked else [case for case in cases if case.case_id not in finished]
+    jobs = [functools.partial(build, case, images[case.dataset], cache, budget) for case in todo]
+    with ahead(jobs):
+        return each(
+            cases,
+            one,
+            keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
+            finished=finished,
+            report=report,
+        )
 
 
 def each(

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from jleak import data, priors
 from jleak.audit import lanes, programs, race, scoring
+from jleak.audit.built import Bill, Programs
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
 from jleak.audit.parts import floats_of, known_floats, model_of, prior_of, weights_of
@@ -45,21 +46,6 @@ Tell = Callable[[float, float], None]
 """Listener of a trial: `(share of the search done, median of the attacker's losses)`."""
 
 
-class Programs:
-    """Compiled programs by the settings that shape them, and the seconds spent on compiling."""
-
-    def __init__(self):
-        self.known: dict[Any, Any] = {}
-        self.seconds = 0.0
-
-    def take(self, key: Any, build: Callable[[], tuple[Any, float]]) -> Any:
-        """The program of this key; `build` gives it and its seconds where it is new."""
-        if key not in self.known:
-            self.known[key], seconds = build()
-            self.seconds += seconds
-        return self.known[key]
-
-
 class Truth(NamedTuple):
     """What the clients hold and what they share."""
 
@@ -87,17 +73,15 @@ def trial(
     Raises:
       InputError: not even one lane fits into the budget.
     """
-    compiled_before = cache.seconds
+    bill = Bill(cache)
     model = model_of(case, images.shape, images.classes)
-    truth = clients(case, images, model, cache)
+    truth = clients(case, images, model, bill)
     given = view_of(case, truth)
-    key = ("attacker", programs.attacker_settings(case), model.shape, model.classes)
-    where = budget.layout(case, model) if budget else None
-    attacker = cache.take(key, lambda: programs.attacker(case, model, given, where))
+    attacker = attacker_of(case, model, given, bill, budget)
     clock = time.perf_counter()
     rec, finite, course = attack(case, attacker, given, tell)
     seconds = time.perf_counter() - clock
-    found = score(case, model, truth, rec, cache)
+    found = score(case, model, truth, rec, bill)
     record = {
         "case_id": case.case_id,
         **case.to_json(),
@@ -110,7 +94,7 @@ def trial(
         "diverged": int(finite.size - finite.sum()),
         "evaluations": int(rec.evaluations.sum()),
         "seconds": round(seconds, 4),
-        "compile_seconds": round(cache.seconds - compiled_before, 4),
+        "compile_seconds": round(bill.seconds, 4),
         "device": device(),
         "devices": attacker.layout.devices,
         "width": attacker.layout.width,
@@ -121,22 +105,50 @@ def trial(
     return record, {name: array if name == "losses" else compact(array) for name, array in arrays.items()}
 
 
-def clients(case: Case, images: Images, model: Model, cache: Programs) -> Truth:
+def build(case: Case, images: Images, cache: Programs, budget: Budget | None = None) -> None:
+    """Builds what `trial` of this case takes, but for the scoring; nothing where it is all there."""
+    model = model_of(case, images.shape, images.classes)
+    if attacker_key(case, model) not in cache or clients_key(case, model) not in cache:
+        truth = clients(case, images, model, cache)
+        attacker_of(case, model, view_of(case, truth), cache, budget)
+
+
+def attacker_key(case: Case, model: Model) -> tuple:
+    """What shapes the attacker's programs."""
+    return "attacker", programs.attacker_settings(case), model.shape, model.classes
+
+
+def clients_key(case: Case, model: Model) -> tuple:
+    """What shapes the clients' program."""
+    return "clients", programs.client_settings(case), model.shape, model.classes
+
+
+def attacker_of(
+    case: Case, model: Model, given: Given, cache: Programs | Bill, budget: Budget | None
+) -> Attacker:
+    """The attacker's programs, laid out within the budget."""
+
+    def made():
+        where = budget.layout(case, model) if budget else None
+        return programs.attacker(case, model, given, where)
+
+    return cache.take(attacker_key(case, model), made)
+
+
+def clients(case: Case, images: Images, model: Model, cache: Programs | Bill) -> Truth:
     """The clients' side: draws the victims' batches and computes what they share."""
     key = jax.random.key(case.seed)
     batches = data.victims(stream(key, "data"), images, case.victims, case.batch, case.draw)
     strengths = {kind: floats_of(case)[kind] for kind in ("client", "defense")}
-    shape = (model.shape, model.classes)
     params = weights_of(case, model) if case.weights else initial(case, model, cache)
     args = (params, stream(key, "client"), batches, strengths)
     share = cache.take(
-        ("clients", programs.client_settings(case), *shape),
-        lambda: programs.compiled(programs.share(case, model), *args),
+        clients_key(case, model), lambda: programs.compiled(programs.share(case, model), *args)
     )
     return Truth(batches, params, *share(*args))
 
 
-def initial(case: Case, model: Model, cache: Programs) -> Params:
+def initial(case: Case, model: Model, cache: Programs | Bill) -> Params:
     """New weights, from the case's seed."""
     key = stream(jax.random.key(case.seed), "model")
     settings = ("init", programs.model_settings(case), model.shape, model.classes)
@@ -196,7 +208,7 @@ def attack(
     return rec, finite, shown | {"losses": np.stack(course)}
 
 
-def score(case: Case, model: Model, truth: Truth, rec: Reconstruction, cache: Programs) -> Score:
+def score(case: Case, model: Model, truth: Truth, rec: Reconstruction, cache: Programs | Bill) -> Score:
     """The reconstructions against the truth, each victim's."""
 
     def all_(params, rec, batches):

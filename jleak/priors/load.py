@@ -1,5 +1,6 @@
 """Priors on the disk: a generator's weights, and a card that says what they are."""
 
+import functools
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -64,6 +65,10 @@ def save(path: Path | str, prior: Prior, *, half: bool = False) -> None:
     weights.save(path, params, prior.card)
 
 
+KEPT = 4
+"""Priors that `load` keeps in memory while their files do not change: an audit asks for one in every case."""
+
+
 def load(spec: Path | str) -> Prior:
     """The prior of that name or in that file.
 
@@ -82,6 +87,14 @@ def load(spec: Path | str) -> Prior:
     """
     spec = found(spec)
     path, _ = weights.located(spec)
+    state = path.stat() if path.is_file() else None
+    return read(spec, path, state and (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def read(spec: str, path: Path, stamp: tuple[int, ...] | None) -> Prior:
+    """What `load` does, once for each `stamp`, which changes with the file."""
+    del stamp
     if path.suffix == ".safetensors":
         stored = weights.read(spec, maker=MAKER)
         if "generator" in stored.metadata or weights.CHECKSUM in stored.metadata:

@@ -13,6 +13,9 @@ from jleak.report.rows import Row
 COLUMNS = 8
 """Images in a line of a picture."""
 
+WIDTH, HEIGHT = 1.05, 1.3
+"""Inches of a tile, its caption included."""
+
 
 Place = tuple[int, int]
 """An image of a row: its seed, and its number among the images of that seed's victims."""
@@ -87,21 +90,45 @@ def decibels(row: Row) -> dict[Place, str]:
 
 
 def tiled(lines: Sequence[Line]) -> Figure:
-    """The lines as a figure."""
+    """The lines as a figure: one pair of axes for all images, since one for each takes seconds."""
     columns = max(len(line.images) for line in lines)
-    figure = Figure(figsize=(1.05 * columns + 1.6, 1.25 * len(lines)), layout="constrained")
-    grid = figure.subplots(len(lines), columns, squeeze=False)
-    for axis in grid.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    for line, axes in zip(lines, grid, strict=True):
-        for image, caption, axis in zip(line.images, line.captions, axes, strict=False):
+    labels = [line.label.replace(" ", "\n") for line in lines]
+    left = 0.15 + 0.075 * max(len(part) for label in labels for part in label.split("\n"))
+    width = left + WIDTH * columns
+    figure = Figure(figsize=(width, HEIGHT * len(lines)))
+    axis = figure.add_axes((left / width, 0, 1 - left / width, 1))
+    for i, (line, label) in enumerate(zip(lines, labels, strict=True)):
+        axis.text(-0.06, i + 0.4, label, ha="right", va="center", fontsize=8)
+        for j, (image, caption) in enumerate(zip(line.images, line.captions, strict=False)):
             if image is not None:
-                axis.imshow(visible(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                axis.set_xlabel(caption, fontsize=7, labelpad=1)
-        label = line.label.replace(" ", "\n")
-        axes[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+                axis.imshow(
+                    visible(image),
+                    extent=extent(image.shape, j, i),
+                    aspect="auto",
+                    cmap="gray",
+                    vmin=0,
+                    vmax=1,
+                    interpolation="nearest",
+                )
+                axis.text(j + 0.5, i + 0.8, caption, ha="center", va="top", fontsize=7)
+    axis.set(xlim=(0, columns), ylim=(len(lines), 0))
+    axis.set_axis_off()
     return figure
+
+
+def extent(shape: tuple[int, ...], column: int, line: int) -> tuple[float, float, float, float]:
+    """(left, right, bottom, top) of an image in units of tiles: as large as fits above its caption.
+
+    >>> extent((10, 10, 1), 0, 0)
+    (0.025, 0.975, 0.79, 0.022692)
+    >>> left, right, bottom, top = extent((20, 10, 1), 0, 0)
+    >>> round((bottom - top) * HEIGHT / ((right - left) * WIDTH), 6)
+    2.0
+    """
+    side = 0.95 * WIDTH / max(shape[:2])
+    half, tall = side * shape[1] / WIDTH / 2, side * shape[0] / HEIGHT
+    middle, bottom = column + 0.5, line + 0.79
+    return round(middle - half, 6), round(middle + half, 6), bottom, round(bottom - tall, 6)
 
 
 def visible(image: np.ndarray) -> np.ndarray:
