@@ -122,7 +122,7 @@ def extent(shape: tuple[int, ...], column: int, line: int) -> tuple[float, float
     >>> extent((10, 10, 1), 0, 0)
     (0.025, 0.975, 0.79, 0.022692)
     >>> left, right, bottom, top = extent((20, 10, 1), 0, 0)
-    >>> round((bottom - top) * HEIGHT / ((right - left) * WIDTH), 6)
+    >>> round((bottom - top) * HEIGHT / ((right - left) * WIDTH), 3)
     2.0
     """
     side = 0.95 * WIDTH / max(shape[:2])
