@@ -30,7 +30,7 @@ class Kind(NamedTuple):
       prepared: `(cases, **means) -> data sets`, once it is sure that all can run.
       run: `(cases, path, data sets, *, finished, report, **means) -> records`.
       line: a case in a line of progress.
-      rows: `records -> rows`, what the following three show.
+      rows: `(records, path) -> rows`, what the following three show.
       tables: `(rows, width of the screen) -> tables`.
       draw: `(rows, path) -> pictures`.
       html: `(rows, pictures, settings of the run) -> page`.
@@ -87,14 +87,19 @@ def _labels(settings: dict[str, Any], path) -> tuple[list[LabelCase], dict]:
     return label_config.cases(label_config.labels_config_of(settings, path)), {}
 
 
+def _without_path(rows: Callable) -> Callable:
+    """For rows that are made of the records alone."""
+    return lambda records, path: rows(records)
+
+
 KINDS = {
     "audit": Kind(
         _audit, driver.prepared, driver.run, audit_line,
-        rows.rows, console.tables, figures.draw, page.html,
+        _without_path(rows.rows), console.tables, figures.draw, page.html,
     ),
     "labels": Kind(
         _labels, label_driver.prepared, label_driver.run, labels_line,
-        label_rows.blocks, label_console.tables, label_figures.draw, label_page.html,
+        _without_path(label_rows.blocks), label_console.tables, label_figures.draw, label_page.html,
     ),
     optimizers.KIND: Kind(
         optimizers.plan, driver.prepared, optimizers.run, optimizers_line,

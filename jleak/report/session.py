@@ -140,7 +140,7 @@ def report(path: Path) -> None:
 def present(screen: Console, path: Path, records: list[dict[str, Any]]) -> None:
     """The table on the screen; pictures and page on the disk."""
     kind = KINDS[store.kind_of(records[0])]
-    found = kind.rows(records)
+    found = kind.rows(records, path)
     for table in kind.tables(found, screen.width):
         screen.print(table)
     made = store.read_settings(path)

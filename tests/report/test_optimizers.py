@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from jleak.audit import store
-from jleak.report.optimizers import console, figures, page, rows
+from jleak.report.optimizers import console, effort, figures, page, rows
 
 SEEDS = (0, 1)
 LOSSES = {  # per optimiser: per seed, per victim
@@ -34,8 +34,26 @@ def records(record, case):
     ]
 
 
-def test_ranks_and_wins_are_over_the_same_victims(records):
-    (block,) = rows.blocks(records)
+ENDS = {"adam": 1.0, "snes": 2.0, "pso": np.inf}
+"""The loss with which an optimiser's course ends: 16 steps down from 17, the first without a finite loss."""
+
+
+@pytest.fixture
+def kept(records, tmp_path):
+    """The run's directory, with the courses of these records and of one optimiser more."""
+    run, known = tmp_path / "run", {}
+    store.make(run, {"command": "jleak bench-optimizers"})
+    for r in [*records, *({"case_id": f"snes{n}-0", "attack_args": {"optim": "snes"}} for n in (20,))]:
+        end = ENDS[r["attack_args"]["optim"]]
+        falling = (end + np.arange(15.0, -1, -1))[:, None, None] * np.ones((16, 4, 1))
+        falling[0] = np.inf
+        store.add_record(run, known, r, {"losses": falling})
+        known[r["case_id"]] = r
+    return run
+
+
+def test_ranks_and_wins_are_over_the_same_victims(records, kept):
+    (block,) = rows.blocks(records, kept)
     assert [line.name for line in block.lines] == ["adam", "snes", "pso"]
     assert [line.rank for line in block.lines] == [1.125, 1.875, 3.0]  # snes wins one of eight
     assert [line.wins for line in block.lines] == [7, 1, 0]
@@ -43,8 +61,8 @@ def test_ranks_and_wins_are_over_the_same_victims(records):
     assert block.title == "mlp on digits, prior digits, no defense, 400 evaluations"
 
 
-def test_the_test_is_wilcoxons_with_holms_correction(records):
-    (block,) = rows.blocks(records)
+def test_the_test_is_wilcoxons_with_holms_correction(records, kept):
+    (block,) = rows.blocks(records, kept)
     a, s, p = (np.array(sum(LOSSES[name], []), float) for name in ("adam", "snes", "pso"))
     p[1] = 1e9  # a loss that is not finite is larger than all
     less, more = stats.wilcoxon(a, p).pvalue, stats.wilcoxon(a, s).pvalue
@@ -54,45 +72,38 @@ def test_the_test_is_wilcoxons_with_holms_correction(records):
     np.testing.assert_allclose(got[1:], [max(2 * less, more), 2 * less])
 
 
-def test_a_seed_that_one_optimiser_lacks_is_left_out(records):
-    (block,) = rows.blocks(records[:-1])
+def test_a_seed_that_one_optimiser_lacks_is_left_out(records, kept):
+    (block,) = rows.blocks(records[:-1], kept)
     assert block.victims == 4
     assert all(math.isnan(line.p) for line in block.lines)  # four pairs tell nothing
     assert "no test" in console.caption(block)
 
 
-def test_without_a_common_seed_there_is_no_leaderboard(records):
-    (block,) = rows.blocks([records[0], records[3]])
+def test_without_a_common_seed_there_is_no_leaderboard(records, kept):
+    (block,) = rows.blocks([records[0], records[3]], kept)
     assert block.lines == []
     assert "No seed was finished" in console.caption(block)
 
 
-def test_another_defense_or_prior_is_another_leak(record, case, records):
+def test_another_defense_or_prior_is_another_leak(record, case, records, kept):
     other = [r | {"defense": "clip", "defense_args": {"bound": 1.0}, "knows": "kind"} for r in records]
-    blocks = rows.blocks([*records, *other])
+    blocks = rows.blocks([*records, *other], kept)
     assert [block.title for block in blocks] == [
         "mlp on digits, prior digits, no defense, 400 evaluations",
         "mlp on digits, prior digits, clip bound=1, the attacker knows kind of it, 400 evaluations",
     ]
 
 
-def test_namesakes_are_told_apart(record, case):
+def test_namesakes_are_told_apart(record, case, kept):
     two = [made(record, case, "snes", 0, [1.0] * 4, population=n) for n in (20, 50)]
-    (block,) = rows.blocks(two)
+    (block,) = rows.blocks(two, kept)
     assert {line.name for line in block.lines} == {"snes population=20", "snes population=50"}
     assert [line.rank for line in block.lines] == [1.5, 1.5]
 
 
-def test_tables_pictures_and_page(records, tmp_path):
-    store.make(tmp_path / "run", {"command": "jleak bench-optimizers"})
-    kept = {}
-    for r in records:
-        falling = np.linspace(9, 1, 16)[:, None, None] * np.ones((16, 4, 1))
-        falling[0] = np.inf  # nothing finite yet
-        store.add_record(tmp_path / "run", kept, r, {"losses": falling})
-        kept[r["case_id"]] = r
-    found = rows.blocks(records)
-    (picture,) = figures.draw(found, tmp_path / "run")
+def test_tables_pictures_and_page(records, kept):
+    found = rows.blocks(records, kept)
+    (picture,) = figures.draw(found, kept)
     assert picture.path.stat().st_size > 10_000
     text = page.html(found, [picture], {"command": "jleak bench-optimizers <x>"})
     assert "&lt;x&gt;" in text
@@ -103,7 +114,15 @@ def test_tables_pictures_and_page(records, tmp_path):
     assert narrow[0] == "1.12" and "[" not in narrow[2] and "[" in wide[2]
 
 
-def test_a_course_is_the_best_restarts(tmp_path):
+def test_the_goal_is_where_half_the_optimisers_come(records, kept):
+    """adam ends at 1 after falling by steps of a sixteenth, snes at 2 and pso nowhere: the goal is 2."""
+    (block,) = rows.blocks(records, kept)
+    of = {line.name: line for line in block.lines}
+    assert of["adam"].effort == of["adam"].evaluations * 15 / 16
+    assert of["snes"].effort == of["snes"].evaluations
+    assert math.isinf(of["pso"].effort) and console.spent(of["pso"]) == f">{of['pso'].evaluations:.0f}"
+
+
+def test_a_course_is_the_best_restarts():
     losses = np.array([[[np.inf, 3.0]], [[np.inf, 2.0]], [[1.0, 2.0]]])
-    np.testing.assert_array_equal(figures.course(losses), [[3.0], [2.0], [1.0]])
-    np.testing.assert_array_equal(figures.course(np.full((1, 1, 1), np.inf)), [[np.nan]])
+    np.testing.assert_array_equal(effort.lowest(losses), [[3.0], [2.0], [1.0]])

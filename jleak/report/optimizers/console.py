@@ -14,7 +14,7 @@ from jleak.report.optimizers.rows import LEAST, Block, Line
 WIDE = 100
 """Columns of screen from which quartiles are shown."""
 
-HEADINGS = ("optimizer", "rank", "wins", "own loss", "p", "PSNR dB", "evals", "s")
+HEADINGS = ("optimizer", "rank", "wins", "own loss", "p", "to goal", "PSNR dB", "evals", "s")
 
 
 def tables(found: Sequence[Block], width: int) -> list[Group]:
@@ -40,10 +40,16 @@ def cells(line: Line, width: int) -> list[str]:
         str(line.wins),
         middle(line.loss, ".3g") + more(line.loss, ".3g"),
         significance(line.p),
+        spent(line),
         middle(line.psnr, ".1f") + more(line.psnr, ".1f"),
         f"{line.evaluations:.0f}",
         f"{line.seconds:.2f}",
     ]
+
+
+def spent(line: Line) -> str:
+    """Its effort, or that its budget was too small."""
+    return f"{line.effort:.0f}" if math.isfinite(line.effort) else f">{line.evaluations:.0f}"
 
 
 def significance(p: float) -> str:
@@ -59,8 +65,9 @@ def caption(block: Block) -> str:
     """What the numbers are."""
     told = (
         f"The same {block.victims} victims for all. Rank and wins by the attacker's own loss; median "
-        "[quartiles]. p: that the losses\nequal those of the first line (signed ranks, Holm). PSNR is an "
-        "oracle's number: no optimiser is chosen by it."
+        "[quartiles]. p: that the losses\nequal those of the first line (signed ranks, Holm). To goal: "
+        "evaluations after which half the victims have\nthe loss to which half the optimisers come. PSNR is "
+        "an oracle's number: no optimiser is chosen by it."
     )
     few = f"\nFewer than {LEAST} victims: no test." if block.victims < LEAST else ""
     none = "\nNo seed was finished with every optimiser." if not block.lines else ""

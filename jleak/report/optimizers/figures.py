@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jleak.audit import store
 from jleak.report.figures import Picture, saved, slug
+from jleak.report.optimizers.effort import course
 from jleak.report.optimizers.rows import Block, Line
 from jleak.report.palette import COLORS
 
@@ -46,16 +46,13 @@ def picture(block: Block, run: Path) -> Picture:
 
 def curve(axis: Axes, line: Line, run: Path, color: str, style: str) -> None:
     """One optimiser's course."""
-    courses = [course(store.read_images(run, record["case_id"])["losses"]) for record in line.records]
-    losses = np.concatenate(courses, axis=1)
+    losses = course(line.records, run)
+    losses = np.where(np.isfinite(losses), losses, np.nan)
     known = np.isfinite(losses).any(axis=1)
+    if not known.any():
+        axis.plot([], [], color=color, linestyle=style, label=f"{line.name}: no finite loss")
+        return
     low, middle, high = np.nanquantile(losses[known], (0.25, 0.5, 0.75), axis=1)
     spent = line.evaluations * (1 + np.flatnonzero(known)) / len(losses)
     axis.plot(spent, middle, color=color, linestyle=style, label=line.name, linewidth=1.6)
     axis.fill_between(spent, low, high, color=color, alpha=0.12, linewidth=0)
-
-
-def course(losses: np.ndarray) -> np.ndarray:
-    """(pieces, victims) of (pieces, victims, restarts): the best restart's, NaN where none is finite yet."""
-    best = losses.min(axis=2)
-    return np.where(np.isfinite(best), best, np.nan)

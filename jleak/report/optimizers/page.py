@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jleak.report.figures import Picture
-from jleak.report.optimizers.console import significance
+from jleak.report.optimizers.console import significance, spent
 from jleak.report.optimizers.rows import LEAST, Block
 from jleak.report.page import rendered
 
@@ -20,5 +20,6 @@ def html(found: Sequence[Block], pictures: Sequence[Picture], made: dict[str, An
         first=records[0],
         datasets=" and ".join(dict.fromkeys(block.setting["dataset"] for block in found)),
         significance=significance,
+        spent=spent,
         least=LEAST,
     )

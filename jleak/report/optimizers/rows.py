@@ -1,13 +1,15 @@
 """From records to leaderboards: every optimiser's result on the same victims, side by side."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from jleak.audit.store import Record
+from jleak.report.optimizers.effort import Course, course, effort, goals
 from jleak.report.rows import DEFAULTS, SETTING, Spread, label, spread, text, values
 
 LEAST = 6
@@ -25,7 +27,11 @@ class Line(NamedTuple):
       wins: victims on which it has the lowest loss, shared ones included.
       p: of the paired signed-rank test that its losses equal those of the best-ranked line (Wilcoxon 1945;
         Holm's correction for the number of lines); NaN for that line and where there are too few victims.
+      effort: evaluations a victim after which half the victims' losses have come down to their goals, where
+        half of all optimisers come (`jleak.report.optimizers.effort`); infinite if they never do.
       psnr: against the truth, dB.
+      ms_gmsd: against the truth, a perceptual distance.
+      mse_features: against the truth's, of the victim model's features: GGL's MSE-R.
       evaluations: gradient evaluations of the victim model, a victim.
       seconds: a victim.
     """
@@ -36,7 +42,10 @@ class Line(NamedTuple):
     rank: float
     wins: int
     p: float
+    effort: float
     psnr: Spread
+    ms_gmsd: Spread
+    mse_features: Spread
     evaluations: float
     seconds: float
 
@@ -57,13 +66,13 @@ class Block(NamedTuple):
     victims: int
 
 
-def blocks(records: Sequence[Record]) -> list[Block]:
-    """The leaderboards of these records, in the order in which their leaks first appear."""
+def blocks(records: Sequence[Record], run: Path) -> list[Block]:
+    """The leaderboards of a run's records, in the order in which their leaks first appear."""
     records = [DEFAULTS | record for record in records]
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(repr(leak(record)), []).append(record)
-    return [block(group, records) for group in groups.values()]
+    return [block(group, records, run) for group in groups.values()]
 
 
 def leak(record: Record) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def leak(record: Record) -> dict[str, Any]:
     return shared | {name: record["attack_args"][name] for name in ("prior", "evaluations")}
 
 
-def block(group: Sequence[Record], among: Sequence[Record]) -> Block:
+def block(group: Sequence[Record], among: Sequence[Record], run: Path) -> Block:
     """The leaderboard of one leak."""
     lines: dict[str, dict[int, Record]] = {}
     for record in group:
@@ -83,9 +92,11 @@ def block(group: Sequence[Record], among: Sequence[Record]) -> Block:
     place = dict(zip(losses, stats.rankdata(list(losses.values()), axis=0), strict=True)) if seeds else {}
     order = sorted(place, key=lambda name: place[name].mean())
     p = tested([losses[name] for name in order])
+    courses = {name: course(of, run) for name, of in chosen.items()} if seeds else {}
+    spent = efforts(courses, chosen) if seeds else {}
     lowest = np.min(list(place.values()), axis=0) if seeds else None
     found = [
-        line(name, chosen[name], place[name].mean(), int((place[name] == lowest).sum()), p[i])
+        line(name, chosen[name], place[name].mean(), int((place[name] == lowest).sum()), p[i], spent[name])
         for i, name in enumerate(order)
     ]
     return Block(
@@ -96,7 +107,18 @@ def block(group: Sequence[Record], among: Sequence[Record]) -> Block:
     )
 
 
-def line(name: str, records: list[Record], rank: float, wins: int, p: float) -> Line:
+def efforts(courses: Mapping[str, Course], chosen: Mapping[str, Sequence[Record]]) -> dict[str, float]:
+    """Each optimiser's effort."""
+    goal = goals(courses)
+    return {name: effort(courses[name], goal, evaluations(of)) for name, of in chosen.items()}
+
+
+def evaluations(records: Sequence[Record]) -> float:
+    """Gradient evaluations a victim."""
+    return sum(r["evaluations"] for r in records) / sum(r["victims"] for r in records)
+
+
+def line(name: str, records: list[Record], rank: float, wins: int, p: float, effort: float) -> Line:
     """One optimiser's numbers."""
     victims = sum(r["victims"] for r in records)
     return Line(
@@ -106,8 +128,11 @@ def line(name: str, records: list[Record], rank: float, wins: int, p: float) -> 
         float(rank),
         wins,
         p,
+        effort,
         spread(values(records, "psnr")),
-        sum(r["evaluations"] for r in records) / victims,
+        spread(values(records, "ms_gmsd")),
+        spread(values(records, "mse_features")),
+        evaluations(records),
         sum(r["seconds"] for r in records) / victims,
     )
 
