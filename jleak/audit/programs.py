@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from jleak.audit import lanes
 from jleak.audit.case import Case
@@ -56,13 +56,25 @@ class Given(NamedTuple):
     prior: PyTree | None = None
 
 
+class Standing(NamedTuple):
+    """How far a lane has come.
+
+    Attributes:
+      loss: its lowest so far.
+      evaluations: gradient evaluations of the victim model so far.
+    """
+
+    loss: Float[Array, ""]
+    evaluations: Int[Array, ""]
+
+
 class Attacker(NamedTuple):
     """The attacker's compiled programs. Lanes are given slot by slot (`jleak.audit.lanes`).
 
     Attributes:
       begin: `given -> states`.
-      advance: `(given, (states, scores), start, going) -> (states, scores)`: the next piece of the search;
-        scores are the lanes' lowest losses so far.
+      advance: `(given, (states, standings), start, going) -> (states, standings)`: the next piece of the
+        search.
       finish: `(given, states, slots) -> (Reconstruction of each victim, finite)`; finite tells of each lane
         whether it ever had a finite loss.
       layout: where the lanes lie.
@@ -187,7 +199,7 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
             given, start = shared
             search, key, view = run(given, lane)
             state, _ = advance(search, key, before[0], view, start, piece, stop=steps)
-            return state, search.read(state, view).loss
+            return state, standing(search.read(state, view))
 
         shared, own = apart(given)
         return lanes.update(where, one, (shared, start), own, before, going)
@@ -203,15 +215,25 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
 
     given = arranged(where, given, lanes.placing(where, np.ones(where.count, bool)).lane)
     states = lanes.shapes(where, jax.eval_shape(first, given))
-    scores = lanes.shapes(where, jax.ShapeDtypeStruct((where.slots,), jnp.float32))
+    stand = lanes.shapes(where, jax.eval_shape(lambda: begun(where)))
     going = lanes.shapes(where, jax.ShapeDtypeStruct((where.slots,), bool))
     precise = {"precision": case.precision}
     programs = [
         compiled(first, given, **precise),
-        compiled(further, given, (states, scores), jnp.asarray(0), going, donate=(1,), **precise),
+        compiled(further, given, (states, stand), jnp.asarray(0), going, donate=(1,), **precise),
         compiled(finish, given, states, jnp.arange(where.count), **precise),
     ]
     return Attacker(*(p for p, _ in programs), where, -(-steps // piece), piece), sum(s for _, s in programs)
+
+
+def begun(where: Layout) -> Standing:
+    """Of all slots before the first piece."""
+    return Standing(jnp.full(where.slots, jnp.inf, jnp.float32), jnp.zeros(where.slots, jnp.int32))
+
+
+def standing(rec: Reconstruction) -> Standing:
+    """That of a lane, from what it would return now."""
+    return Standing(rec.loss.astype(jnp.float32), jnp.asarray(rec.evaluations, jnp.int32))
 
 
 def by_victim(runs: Reconstruction, slots: Array, victims: int) -> Reconstruction:

@@ -176,21 +176,22 @@ def attack(
     """Drives the search piece by piece: (reconstructions, finite lanes, its course).
 
     The course: `snapshots`, the victims' best images after the shares of the search that `shares` names, and
-    `losses`, the lanes' lowest losses after every piece, (pieces, victims, restarts).
+    after every piece `losses`, the lanes' lowest so far, and `spent`, their gradient evaluations so far, both
+    (pieces, victims, restarts).
     """
     where, shape = attacker.layout, (case.victims, case.restarts)
     rule = {"halving": case.halving, "stop": case.stop}
     alive = np.ones(shape, bool)
     place = lanes.placing(where, alive.ravel())
     now = programs.arranged(where, given, place.lane)
-    states = lanes.put(where, (attacker.begin(now), jnp.full(where.slots, jnp.inf)))
+    states = lanes.put(where, (attacker.begin(now), programs.begun(where)))
     keep = {round(i * (attacker.pieces - 1) / (SNAPSHOTS - 1)) for i in range(SNAPSHOTS)}
     snapshots, course, share = {}, [], 0.0
     for piece in range(attacker.pieces):
         going = lanes.put(where, jnp.asarray(place.going))
         states = attacker.advance(now, states, jnp.asarray(piece * attacker.steps), going)
-        losses = np.asarray(states[1])[place.slot].reshape(shape)
-        course.append(losses)
+        course.append([np.asarray(u)[place.slot].reshape(shape) for u in states[1]])
+        losses = course[-1][0]
         before, share = share, (piece + 1) / attacker.pieces
         alive, were = race.going_on(losses, alive, before=before, now=share, **rule), alive
         tell(share, float(np.median(losses.min(axis=1))))
@@ -205,7 +206,8 @@ def attack(
             place, now = moved, programs.arranged(where, given, moved.lane)
     images = np.stack(list(snapshots.values()))
     shown = {"snapshots": images, "shares": np.array(list(snapshots))}
-    return rec, finite, shown | {"losses": np.stack(course)}
+    losses, spent = map(np.stack, zip(*course, strict=True))
+    return rec, finite, shown | {"losses": losses, "spent": spent}
 
 
 def score(case: Case, model: Model, truth: Truth, rec: Reconstruction, cache: Programs | Bill) -> Score:

@@ -38,7 +38,7 @@ def cells(line: Line, width: int) -> list[str]:
     return [
         f"{line.rank:.2f}",
         str(line.wins),
-        middle(line.loss, ".3g") + more(line.loss, ".3g"),
+        middle(line.loss, ".4g") + more(line.loss, ".4g"),
         significance(line.p),
         spent(line),
         middle(line.psnr, ".1f") + more(line.psnr, ".1f"),

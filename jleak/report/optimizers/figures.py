@@ -46,13 +46,13 @@ def picture(block: Block, run: Path) -> Picture:
 
 def curve(axis: Axes, line: Line, run: Path, color: str, style: str) -> None:
     """One optimiser's course."""
-    losses = course(line.records, run)
+    losses, spent = course(line.records, run)
     losses = np.where(np.isfinite(losses), losses, np.nan)
     known = np.isfinite(losses).any(axis=1)
     if not known.any():
         axis.plot([], [], color=color, linestyle=style, label=f"{line.name}: no finite loss")
         return
     low, middle, high = np.nanquantile(losses[known], (0.25, 0.5, 0.75), axis=1)
-    spent = line.evaluations * (1 + np.flatnonzero(known)) / len(losses)
+    spent = spent[known]
     axis.plot(spent, middle, color=color, linestyle=style, label=line.name, linewidth=1.6)
     axis.fill_between(spent, low, high, color=color, alpha=0.12, linewidth=0)

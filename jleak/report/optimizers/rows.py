@@ -1,7 +1,7 @@
 """From records to leaderboards: every optimiser's result on the same victims, side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from jleak.audit.store import Record
-from jleak.report.optimizers.effort import Course, course, effort, goals
+from jleak.report.optimizers.effort import course, effort, goals
 from jleak.report.rows import DEFAULTS, SETTING, Spread, label, spread, text, values
 
 LEAST = 6
@@ -93,10 +93,17 @@ def block(group: Sequence[Record], among: Sequence[Record], run: Path) -> Block:
     order = sorted(place, key=lambda name: place[name].mean())
     p = tested([losses[name] for name in order])
     courses = {name: course(of, run) for name, of in chosen.items()} if seeds else {}
-    spent = efforts(courses, chosen) if seeds else {}
+    goal = goals(courses) if seeds else None
     lowest = np.min(list(place.values()), axis=0) if seeds else None
     found = [
-        line(name, chosen[name], place[name].mean(), int((place[name] == lowest).sum()), p[i], spent[name])
+        line(
+            name,
+            chosen[name],
+            rank=place[name].mean(),
+            wins=int((place[name] == lowest).sum()),
+            p=p[i],
+            effort=effort(courses[name], goal),
+        )
         for i, name in enumerate(order)
     ]
     return Block(
@@ -107,18 +114,12 @@ def block(group: Sequence[Record], among: Sequence[Record], run: Path) -> Block:
     )
 
 
-def efforts(courses: Mapping[str, Course], chosen: Mapping[str, Sequence[Record]]) -> dict[str, float]:
-    """Each optimiser's effort."""
-    goal = goals(courses)
-    return {name: effort(courses[name], goal, evaluations(of)) for name, of in chosen.items()}
-
-
 def evaluations(records: Sequence[Record]) -> float:
     """Gradient evaluations a victim."""
     return sum(r["evaluations"] for r in records) / sum(r["victims"] for r in records)
 
 
-def line(name: str, records: list[Record], rank: float, wins: int, p: float, effort: float) -> Line:
+def line(name: str, records: list[Record], *, rank: float, wins: int, p: float, effort: float) -> Line:
     """One optimiser's numbers."""
     victims = sum(r["victims"] for r in records)
     return Line(
