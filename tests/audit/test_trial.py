@@ -108,6 +108,9 @@ def test_a_search_may_be_cut_anywhere(small_case, digits, audited, numbers, monk
     assert numbers(record) == numbers(expected)
     assert_equal(found["reconstruction"], images["reconstruction"])
     assert record["evaluations"] == 2 * 20
+    spent = np.array(found["spent"])
+    assert spent.shape == found["losses"].shape and (spent[-1] == 20).all()
+    assert (np.diff(spent, axis=0) > 0).all() and (np.diff(found["losses"], axis=0) <= 0).all()
 
 
 def test_steps_that_pieces_do_not_divide_are_all_there_is(small_case, audited):
