@@ -40,7 +40,7 @@ class OptimizersConfig(BaseModel):
     weights: str = ""
     priors: Names = ["digits"]
     optimizers: Specs = [
-        Spec(name=name) for name in ("cma_es", "cr_fm_nes", "sep_cma_es", "snes", "adam", "random_search")
+        Spec(name=name) for name in ("adam", "cr_fm_nes+adam", "cr_fm_nes", "cma_es", "snes", "random_search")
     ]
     evaluations: int = 2000
     defenses: Specs = [Spec(name="none"), Spec(name="gaussian", args={"sigma": 0.1})]
