@@ -37,11 +37,12 @@ def ggl(
 
     Source: Li, Zhang, Liu and Liu, "Auditing Privacy Defenses in Federated Learning via Generative Gradient
     Leakage", CVPR 2022, equations 3 to 6: D1 + R1 with weight 0.1, the best of its table 1, and the label by
-    row sum. It searches with CMA-ES from z = 0, 800 rounds of 50 on faces (500 in its code): `optim="cma_es",
-    evaluations=25_000, population=50`. The defaults here are Adam from a random latent, 2,500 steps, one of
-    its baselines: through shallow generators it comes within a tenth of the evaluations to losses that no
-    evolution strategy reached (bench/NOTES.md, "Which optimiser"). The paper found the opposite for BigGAN;
-    `jleak bench-optimizers` tells for a prior of one's own.
+    row sum. It searches with CMA-ES from z = 0, 800 rounds of 50 on faces (500 in its code):
+    `optim="cma_es", evaluations=25_000, population=50`. The defaults here are Adam from a random latent and
+    its 2,500 steps: its table 2 has Adam ahead through a shallow generator of faces (CMA-ES through BigGAN,
+    where the start decides), and through three such generators here Adam needed a quarter of the evaluations
+    of any evolution strategy at most (bench/NOTES.md, "Which optimiser"). `jleak bench-optimizers` tells for
+    a prior of one's own.
 
     Args:
       threat: what the attacker knows.
