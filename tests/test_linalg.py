@@ -1,6 +1,5 @@
 """Decompositions under `vmap`: NumPy's numbers, lane by lane, and no standstill on several devices."""
 
-import os
 import subprocess
 import sys
 
@@ -86,4 +85,4 @@ for _ in range(3):
 def test_four_lanes_on_each_of_two_devices_come_to_an_end(options):
     """Both stood still for good while their decompositions went through jaxlib 0.10 as a batch."""
     command = [sys.executable, "-c", AUDIT.replace("{options}", repr(options))]
-    subprocess.run(command, check=True, timeout=300, env={**os.environ, "XLA_FLAGS": ""})
+    subprocess.run(command, check=True, timeout=300)
