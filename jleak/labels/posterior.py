@@ -33,6 +33,10 @@ IMBALANCE = 0.02
 """Standard deviation of a class's mean probability about its share of the labels after training by SGD: .022
 on CIFAR-10, LeNet, batches of 8 at rate .1, 1,000 to 10,000 steps (bench/NOTES.md)."""
 
+BALANCED = 1e-3
+"""Odds that a model is in such balance, before its lean is seen: of two classes an untrained model is so by
+chance one time in twenty, and is then taken to be sure of what it does not know. Ours (bench/NOTES.md)."""
+
 OWN = 0.8
 """Weight of a class's own mean probabilities against those of the batch: without the rest, a class whose
 features came out so that p is 1 there would have any share. Chosen among 1, .95, .9, .8 on 30 models
@@ -119,7 +123,8 @@ def balanced(found: Classes, total: int) -> tuple[Float[Array, " n"], Float[Arra
     spread = jnp.diag(seen) - jnp.outer(seen, seen) - response(found.w, found.p)
     unsure = IMBALANCE**2 * jnp.eye(n) + jnp.sum(u**2 / (1 + total * found.w)) * spread
     cov, lean = slope @ found.doubt @ slope.T + unsure, u - found.p.mean((0, 1))
-    trust = jax.nn.sigmoid(fit(lean, cov) - fit(lean, cov + (1 - 1 / n) / n * jnp.eye(n)))
+    apart = fit(lean, cov) - fit(lean, cov + (1 - 1 / n) / n * jnp.eye(n))
+    trust = jax.nn.sigmoid(apart + jnp.log(BALANCED))
     gain = trust * linalg.solve(cov, slope @ found.doubt).T
     return gain @ lean, found.doubt - gain @ slope @ found.doubt
 
