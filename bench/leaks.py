@@ -1,6 +1,7 @@
 """Which optimiser searches a generator best: one leak given to each at one budget of gradient evaluations.
 
     python bench/leaks.py mnist [--evaluations 5000] [--victims 5] [--seeds 2]
+    python bench/leaks.py faces --prior faces32.safetensors      (bench/priors.py makes it)
 
 What `jleak bench-optimizers` compares, on the problems named here, its leaderboards as one JSON file. Victims
 are images that the prior has not learnt. `to_goal` is in evaluations; the goal of a victim is the loss to
@@ -22,18 +23,15 @@ from jleak.report.optimizers.rows import Line, blocks
 LEAKS = {
     "digits": {"dataset": "private:digits", "priors": "digits", "models": "lenet"},
     "mnist": {"dataset": "npz:../shared/data/mnist_test.npz", "priors": "mnist", "models": "lenet"},
-    "faces": {
-        "dataset": "private:npz:../shared/data/lfw_faces32.npz",
-        "priors": "/tmp/faces32.safetensors",
-        "models": "lenet",
-    },
+    "faces": {"dataset": "private:npz:../shared/data/lfw_faces32.npz", "models": "lenet"},
 }
-"""faces: the prior that `bench/priors.py train faces32` makes, wherever `--prior` says."""
+"""No prior of faces comes with jleak: it must be given."""
 
 OPTIMIZERS = (
-    *("adam", "adam:lr=0.03", "random_search+adam", "cr_fm_nes+adam", "lbfgs"),
-    *("cr_fm_nes", "cr_fm_nes:population=20", "cma_es", "cma_es:population=20", "sep_cma_es", "snes"),
-    *("lm_ma_es", "pgpe", "de", "pso", "turbo", "random_search"),
+    *("adam", "adam:lr=0.03", "lbfgs", "random_search+adam:population=50", "cr_fm_nes+adam:population=50"),
+    *(f"{name}:population={n}" for name in ("cr_fm_nes", "cma_es") for n in (20, 50)),
+    *(f"{name}:population=50" for name in ("sep_cma_es", "snes", "lm_ma_es", "pgpe", "de", "pso", "turbo")),
+    "random_search:population=50",
 )
 """All at ggl's own settings, but for what stands here."""
 
@@ -67,6 +65,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--name", default="", help="added to the name of the result")
     given = parser.parse_args()
+    if "priors" not in LEAKS[given.leak] and not given.prior:
+        parser.error(f"{given.leak} needs a prior: --prior FILE, made by python bench/priors.py train")
     lanes.every_core()
     cache.enable()
     own = {"priors": given.prior, "models": given.model}

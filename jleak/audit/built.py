@@ -16,12 +16,13 @@ class Programs:
     Attributes:
       known: by key, the programs built and under way.
       seconds: spent on building, in all.
+      unbilled: by key, the seconds of those that no case has been charged with (`Bill`).
     """
 
     def __init__(self):
         self.seconds = 0.0
         self.known: dict[Any, Future] = {}
-        self._unbilled: dict[Any, float] = {}
+        self.unbilled: dict[Any, float] = {}
         self._lock = threading.Lock()
 
     def __contains__(self, key: Any) -> bool:
@@ -42,7 +43,7 @@ class Programs:
                 raise
             with self._lock:
                 self.seconds += seconds
-                self._unbilled[key] = seconds
+                self.unbilled[key] = seconds
             future.set_result(program)
         return future.result()
 
@@ -68,7 +69,7 @@ class Bill:
     def take(self, key: Any, build: Build) -> Any:
         """As that of `Programs`."""
         program = self._programs.take(key, build)
-        self.seconds += self._programs._unbilled.pop(key, 0.0)
+        self.seconds += self._programs.unbilled.pop(key, 0.0)
         return program
 
 

@@ -13,12 +13,13 @@ N = 5
 
 def found(p, w=None, part=0.0, doubt=0.0):
     """Classes whose images all have the probabilities p, (class, class)."""
-    w = np.full(N, 1 / N) if w is None else w
+    n = len(p)
+    w = np.full(n, 1 / n) if w is None else w
     return Classes(
         jnp.asarray(w, jnp.float32),
         jnp.asarray(p, jnp.float32)[:, None],
-        jnp.full(N, part),
-        doubt * (jnp.eye(N) - 1 / N),
+        jnp.full(n, part),
+        doubt * (jnp.eye(n) - 1 / n),
     )
 
 
@@ -72,9 +73,10 @@ def test_a_shift_of_all_logits_is_not_taken_for_shares():
 
 def test_balance_shows_a_shift_where_every_class_is_in_the_batch():
     """Logits that lean to class 0 in all classes: the shift leans the other way, if it may be so large."""
-    lean = np.tile([0.4, 0.15, 0.15, 0.15, 0.15], (N, 1))
+    n = 10
+    lean = np.tile([0.4, *[0.6 / (n - 1)] * (n - 1)], (n, 1))
     shift = balanced(found(lean, part=1.0, doubt=1.0), 4000)[0]
-    assert shift[0] < -0.2 < 0 < shift[1]
+    assert shift[0] < -0.5 < 0 < shift[1]
     for part, doubt in ((0.0, 1.0), (1.0, 1e-4)):  # no common features; an untrained model
         np.testing.assert_allclose(balanced(found(lean, part=part, doubt=doubt), 4000)[0], 0, atol=1e-3)
 
@@ -83,10 +85,8 @@ def test_a_chance_lean_of_two_classes_is_no_sign_of_balance():
     """Of ten classes that lean so little it is: the doubt falls; of two it stays."""
     told = {}
     for n in (2, 10):
-        p = jnp.full((n, 3, n), 1 / n)
-        doubt = jnp.eye(n) - 1 / n
-        told[n] = balanced(Classes(jnp.full(n, 1 / n), p, jnp.ones(n), doubt), 128)[1]
-        told[n] = float(jnp.trace(told[n]) / jnp.trace(doubt))
+        classes = found(np.full((n, n), 1 / n), part=1.0, doubt=1.0)
+        told[n] = float(jnp.trace(balanced(classes, 128)[1]) / jnp.trace(classes.doubt))
     assert told[2] > 0.9 and told[10] < 0.1
 
 

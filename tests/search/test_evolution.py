@@ -39,9 +39,6 @@ REACHES = {
     "snes": (1e-10, 1e-7),
     "xnes": (0.1, 30.0),
 }
-HARMED = {"iamalgam_full": 1.0}
-"""What the sphere must come below with points lost, where 30 times its level is too strict: a full covariance
-from a third of a generation misses every point of it (0.3 seen, from 6.0 at the start)."""
 
 
 def objective(key, point, fixed, view):
@@ -75,15 +72,15 @@ def test_every_strategy_has_a_line(name):
 
 @pytest.mark.parametrize("name", sorted(REACHES))
 def test_reaches_the_minimum_also_when_evaluations_fail(name):
-    """Medians of three seeds; a fifth of the points or of the generations NaN costs it little."""
+    """Medians of eleven seeds; a fifth of the points or of the generations NaN costs it little."""
     search = evolving(name, population=POPULATION)(*problem(), steps=STEPS)
-    runs = jax.jit(jax.vmap(jax.vmap(search, (0, None)), (None, 0)))(jax.random.split(KEY, 3), VIEWS)
+    runs = jax.jit(jax.vmap(jax.vmap(search, (0, None)), (None, 0)))(jax.random.split(KEY, 11), VIEWS)
     assert np.isfinite(runs.loss).all()
     np.testing.assert_array_equal(runs.evaluations, POPULATION * STEPS)
     sphere, curved, holes, lost = np.median(runs.loss, axis=1)
     level, curved_level = REACHES[name]
     assert sphere < level and curved < curved_level
-    harmed = HARMED.get(name, max(30 * level, 1e-9) if level < 1 else 1.5 * level)
+    harmed = max(30 * level, 1e-9) if level < 1 else 1.5 * level
     assert holes < harmed and lost < harmed
 
 

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jleak.report.figures import Picture, saved, slug
-from jleak.report.optimizers.effort import course
 from jleak.report.optimizers.rows import Block, Line
 from jleak.report.palette import COLORS
 
@@ -19,7 +18,6 @@ def draw(found: Sequence[Block], run: Path) -> list[Picture]:
     """A picture a leak, under `figures/`.
 
     Raises:
-      InputError: the arrays of a case are missing or damaged.
       OSError: the pictures cannot be written.
     """
     (run / "figures").mkdir(exist_ok=True)
@@ -31,7 +29,7 @@ def picture(block: Block, run: Path) -> Picture:
     figure = Figure(figsize=(10.6, 4.2), layout="constrained")
     axis = figure.subplots()
     for i, line in enumerate(block.lines):
-        curve(axis, line, run, COLORS[i % len(COLORS)], STYLES[i // len(COLORS) % len(STYLES)])
+        curve(axis, line, COLORS[i % len(COLORS)], STYLES[i // len(COLORS) % len(STYLES)])
     axis.set_xlabel("gradient evaluations of the victim model, a victim")
     axis.set_ylabel("the attacker's lowest loss so far")
     if axis.dataLim.y0 > 0:
@@ -44,15 +42,14 @@ def picture(block: Block, run: Path) -> Picture:
     )
 
 
-def curve(axis: Axes, line: Line, run: Path, color: str, style: str) -> None:
+def curve(axis: Axes, line: Line, color: str, style: str) -> None:
     """One optimiser's course."""
-    losses, spent = course(line.records, run)
+    losses, spent = line.course
     losses = np.where(np.isfinite(losses), losses, np.nan)
     known = np.isfinite(losses).any(axis=1)
     if not known.any():
         axis.plot([], [], color=color, linestyle=style, label=f"{line.name}: no finite loss")
         return
     low, middle, high = np.nanquantile(losses[known], (0.25, 0.5, 0.75), axis=1)
-    spent = spent[known]
-    axis.plot(spent, middle, color=color, linestyle=style, label=line.name, linewidth=1.6)
-    axis.fill_between(spent, low, high, color=color, alpha=0.12, linewidth=0)
+    axis.plot(spent[known], middle, color=color, linestyle=style, label=line.name, linewidth=1.6)
+    axis.fill_between(spent[known], low, high, color=color, alpha=0.12, linewidth=0)

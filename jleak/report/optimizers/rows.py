@@ -1,7 +1,7 @@
 """From records to leaderboards: every optimiser's result on the same victims, side by side."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from jleak.audit.store import Record
-from jleak.report.optimizers.effort import course, effort, goals
+from jleak.report.optimizers.effort import Course, course, effort, goals
 from jleak.report.rows import DEFAULTS, SETTING, Spread, label, spread, text, values
 
 LEAST = 6
@@ -22,6 +22,7 @@ class Line(NamedTuple):
     Attributes:
       name: the optimiser, with the arguments that tell it from its namesakes.
       records: of its cases, one a seed.
+      course: how its searches went.
       loss: the attacker's own, where it stopped, over victims and seeds.
       rank: mean over the victims of its place by that loss among all optimisers; 1 is best, ties share.
       wins: victims on which it has the lowest loss, shared ones included.
@@ -38,6 +39,7 @@ class Line(NamedTuple):
 
     name: str
     records: list[Record]
+    course: Course
     loss: Spread
     rank: float
     wins: int
@@ -83,58 +85,61 @@ def leak(record: Record) -> dict[str, Any]:
 
 def block(group: Sequence[Record], among: Sequence[Record], run: Path) -> Block:
     """The leaderboard of one leak."""
-    lines: dict[str, dict[int, Record]] = {}
+    of: dict[str, dict[int, Record]] = {}
     for record in group:
-        lines.setdefault(called(record, group), {})[record["seed"]] = record
-    seeds = sorted(set.intersection(*(set(of) for of in lines.values())))
-    chosen = {name: [of[seed] for seed in seeds] for name, of in lines.items()}
-    losses = {name: [worst(loss) for loss in values(of, "loss")] for name, of in chosen.items()}
-    place = dict(zip(losses, stats.rankdata(list(losses.values()), axis=0), strict=True)) if seeds else {}
-    order = sorted(place, key=lambda name: place[name].mean())
-    p = tested([losses[name] for name in order])
-    courses = {name: course(of, run) for name, of in chosen.items()} if seeds else {}
-    goal = goals(courses) if seeds else None
-    lowest = np.min(list(place.values()), axis=0) if seeds else None
-    found = [
-        line(
-            name,
-            chosen[name],
-            rank=place[name].mean(),
-            wins=int((place[name] == lowest).sum()),
-            p=p[i],
-            effort=effort(courses[name], goal),
-        )
-        for i, name in enumerate(order)
-    ]
+        of.setdefault(called(record, group), {})[record["seed"]] = record
+    seeds = sorted(set.intersection(*(set(found) for found in of.values())))
+    chosen = {name: [found[seed] for seed in seeds] for name, found in of.items()}
     return Block(
         titled(group[0], among),
         leak(group[0]),
-        found,
-        sum(r["victims"] for r in chosen[called(group[0], group)]),
+        ranked(chosen, run) if seeds else [],
+        sum(record["victims"] for record in next(iter(chosen.values()))),
     )
 
 
-def evaluations(records: Sequence[Record]) -> float:
-    """Gradient evaluations a victim."""
-    return sum(r["evaluations"] for r in records) / sum(r["victims"] for r in records)
+def ranked(chosen: Mapping[str, list[Record]], run: Path) -> list[Line]:
+    """The lines of these optimisers on the same victims, the best first."""
+    losses = {name: [worst(loss) for loss in values(of, "loss")] for name, of in chosen.items()}
+    courses = {name: course(of, run) for name, of in chosen.items()}
+    goal = goals(courses)
+    place = dict(zip(losses, stats.rankdata(list(losses.values()), axis=0), strict=True))
+    lowest = np.min(list(place.values()), axis=0)
+    order = sorted(place, key=lambda name: place[name].mean())
+    p = dict(zip(order, tested([losses[name] for name in order]), strict=True))
+    return [
+        line(
+            name,
+            chosen[name],
+            courses[name],
+            rank=float(place[name].mean()),
+            wins=int((place[name] == lowest).sum()),
+            p=p[name],
+            effort=effort(courses[name], goal),
+        )
+        for name in order
+    ]
 
 
-def line(name: str, records: list[Record], *, rank: float, wins: int, p: float, effort: float) -> Line:
+def line(
+    name: str, records: list[Record], course: Course, *, rank: float, wins: int, p: float, effort: float
+) -> Line:
     """One optimiser's numbers."""
     victims = sum(r["victims"] for r in records)
     return Line(
-        name,
-        records,
-        spread(values(records, "loss")),
-        float(rank),
-        wins,
-        p,
-        effort,
-        spread(values(records, "psnr")),
-        spread(values(records, "ms_gmsd")),
-        spread(values(records, "mse_features")),
-        evaluations(records),
-        sum(r["seconds"] for r in records) / victims,
+        name=name,
+        records=records,
+        course=course,
+        loss=spread(values(records, "loss")),
+        rank=rank,
+        wins=wins,
+        p=p,
+        effort=effort,
+        psnr=spread(values(records, "psnr")),
+        ms_gmsd=spread(values(records, "ms_gmsd")),
+        mse_features=spread(values(records, "mse_features")),
+        evaluations=sum(r["evaluations"] for r in records) / victims,
+        seconds=sum(r["seconds"] for r in records) / victims,
     )
 
 
