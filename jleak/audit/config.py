@@ -117,7 +117,7 @@ class AuditConfig(BaseModel):
     victims: int = 4
     defenses: Specs = [
         Spec(name="none"),
-        Spec(name="gaussian", args={"sigma": 0.01}),
+        Spec(name="gaussian", args={"sigma": 0.03}),
         Spec(name="clip", args={"bound": 1.0}),
         Spec(name="prune", args={"fraction": 0.9}),
     ]
