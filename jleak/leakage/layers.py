@@ -1,0 +1,54 @@
+"""An update layer by layer: which layers a model has, in which order it runs them, what each one shares."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jleak import tree
+from jleak.check import InputError
+from jleak.types import Model, Params
+
+Rows = dict[str, Float[Array, "m p"]]
+"""Of every layer, by name and input first, a matrix with a row an update."""
+
+
+def layer_names(model: Model) -> tuple[str, ...]:
+    """The model's layers in the order in which it runs them; a layer is what holds a kernel and its bias.
+
+    >>> from jleak.models import mlp
+    >>> layer_names(mlp((2, 2, 1), 3))
+    ('dense0', 'head')
+    """
+    paths = tree.layout(lambda key: model.init(key)["params"])
+    return tuple(dict.fromkeys("/".join(path[:-1] or path) for path in paths))
+
+
+def by_layer(names: tuple[str, ...], update: Params) -> dict[str, Float[Array, " p"]]:
+    """The update's entries, a flat vector a layer: its tensors one after the other, by name.
+
+    Args:
+      names: of all its layers, from `layer_names`.
+      update: nested dicts of arrays, shaped like `params["params"]`.
+
+    Raises:
+      InputError: the update has no such layer.
+
+    >>> by_layer(("head",), {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}})["head"].shape
+    (9,)
+    """
+    return {name: _flat(_at(name, update)) for name in names}
+
+
+def _at(name: str, update: Params) -> Params:
+    for part in name.split("/"):
+        if not isinstance(update, Mapping) or part not in update:
+            raise InputError(f"the update has no layer {name!r}; name those of its own model (layer_names)")
+        update = update[part]
+    return update
+
+
+def _flat(layer: Params) -> Float[Array, " p"]:
+    leaves = jax.tree.leaves(layer)  # of one layer: dicts by name, so bias before kernel
+    return jnp.concatenate([leaf.ravel() for leaf in leaves])
