@@ -25,8 +25,10 @@ def layer_names(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys("/".join(path[:-1] or path) for path in paths))
 
 
-def by_layer(names: tuple[str, ...], update: Params) -> dict[str, Float[Array, " p"]]:
-    """The update's entries, a flat vector a layer: its tensors one after the other, by name.
+def by_layer(names: tuple[str, ...], update: Params) -> tuple[Float[Array, " p"], ...]:
+    """The update's entries, a flat vector for each of `names`: the layer's tensors one after the other.
+
+    A tuple, as a dict that goes through a transformation of JAX comes back sorted.
 
     Args:
       names: of all its layers, from `layer_names`.
@@ -35,10 +37,11 @@ def by_layer(names: tuple[str, ...], update: Params) -> dict[str, Float[Array, "
     Raises:
       InputError: the update has no such layer.
 
-    >>> by_layer(("head",), {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}})["head"].shape
-    (9,)
+    >>> update = {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}}
+    >>> [part.shape for part in by_layer(("head",), update)]
+    [(9,)]
     """
-    return {name: _flat(_at(name, update)) for name in names}
+    return tuple(_flat(_at(name, update)) for name in names)
 
 
 def _at(name: str, update: Params) -> Params:

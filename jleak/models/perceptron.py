@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -45,6 +44,7 @@ def perceptron(inputs: int, outputs: int, *, hidden: tuple[int, ...] = (), activ
     Raises:
       InputError: a width that is not a whole number >= 1, an unknown activation.
 
+    >>> import jax
     >>> net = perceptron(3, 2, hidden=(8,))
     >>> net.apply(net.init(jax.random.key(0)), jnp.ones((5, 3))).shape
     (5, 2)
