@@ -46,7 +46,7 @@ def test_information_of_a_mean_is_its_closed_form(a, estimator, n):
     """T1: 1/2 log det(I + A A^T / (B sigma^2)), and of one image the same less the others'."""
     model, client = shared(a)
     batch, sigma = Batch(jnp.zeros((n, 1, D, 1)), jnp.zeros(n, int)), 0.3
-    more = {} if estimator is jacobian_gaussian else {"probes": 400}
+    more = {} if estimator is jacobian_gaussian else {"probes": 1000}
     found = estimator(
         jax.random.key(0), model, client, model.init(None), batch, sigma=sigma, factor=jnp.eye(D), **more
     )
