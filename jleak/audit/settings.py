@@ -74,7 +74,7 @@ def check_source(dataset: str) -> None:
 
     >>> check_source("digit")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    jleak.check.InputError: unknown data source 'digit'; did you mean 'digits'? known: digits, ...
+    jleak.check.InputError: unknown data source 'digit'; did you mean 'digits'? known: by, ...
     """
     source = str(dataset).partition(":")[0]
     one_of("data source", source, SOURCES, hint="write digits, npz:PATH, folder:PATH or tfds:NAME")

@@ -7,20 +7,25 @@ import jax
 
 from jleak import check
 from jleak.check import InputError
+from jleak.data.attributes import DERIVED, attribute, relabelled
 from jleak.data.digits import digits
 from jleak.data.draw import HOW, draw, picks, victims
 from jleak.data.folder import folder
 from jleak.data.halves import Pools, halves
-from jleak.data.images import Images, from_arrays, pixels
+from jleak.data.images import Images, chosen, from_arrays, pixels
 from jleak.data.npz import npz
 from jleak.data.tfds import tfds
 from jleak.tree import stream
 
 __all__ = [
+    "DERIVED",
     "HOW",
     "SOURCES",
     "Images",
     "Pools",
+    "attribute",
+    "by",
+    "chosen",
     "digits",
     "draw",
     "folder",
@@ -32,6 +37,7 @@ __all__ = [
     "pixels",
     "private",
     "public",
+    "relabelled",
     "tfds",
     "victims",
 ]
@@ -57,11 +63,27 @@ def public(spec: str) -> Images:
     return _sides(spec).public
 
 
+def by(spec: str) -> Images:
+    """A data set with one of its attributes for labels, `by:ATTRIBUTE:SPEC` (see `relabelled`).
+
+    Raises:
+      InputError: as `load`, or no such attribute.
+
+    >>> load("by:bright:digits").class_names
+    ('bright 0', 'bright 1')
+    """
+    name, _, rest = spec.partition(":")
+    if not rest:
+        raise InputError(f"by:{spec} names no data set; write by:ATTRIBUTE:SPEC, such as by:bright:digits")
+    return relabelled(load(rest), name)
+
+
 def _sides(spec: str) -> Pools:
     return halves(stream(jax.random.key(0), "halves"), load(spec))
 
 
 SOURCES: dict[str, Callable[..., Images]] = {
+    "by": by,
     "digits": digits,
     "folder": folder,
     "npz": npz,
@@ -75,7 +97,7 @@ SOURCES: dict[str, Callable[..., Images]] = {
 def load(spec: str) -> Images:
     """The data set that `spec` names: `digits`, `npz:PATH`, `folder:PATH` or `tfds:NAME[@SPLIT]`.
 
-    A half of one is `private:SPEC` or `public:SPEC`.
+    A half of one is `private:SPEC` or `public:SPEC`; `by:ATTRIBUTE:SPEC` takes an attribute for labels.
 
     Raises:
       InputError: the source is unknown, its argument is missing or one too many, or the loader refuses.
@@ -84,7 +106,7 @@ def load(spec: str) -> Images:
     (8, 8, 1)
     >>> load("digit")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    jleak.check.InputError: unknown data source 'digit'; did you mean 'digits'? known: digits, ...
+    jleak.check.InputError: unknown data source 'digit'; did you mean 'digits'? known: by, ...
     """
     name, _, argument = str(spec).partition(":")
     check.one_of("data source", name, SOURCES, hint=f"write {', '.join(map(_usage, SOURCES))}")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jleak.check import InputError
-from jleak.data.images import Images
+from jleak.data.images import Images, chosen
 from jleak.types import Key
 
 
@@ -44,7 +44,7 @@ def halves(key: Key, images: Images) -> Pools:
 
 def part(images: Images, mask: np.ndarray, side: str) -> Images:
     """Those images of a data set."""
-    return images._replace(x=images.x[mask], labels=images.labels[mask], name=f"{images.name}, {side} half")
+    return chosen(images, mask, f"{images.name}, {side} half")
 
 
 def within_class(key: Key, images: Images) -> Int[np.ndarray, " size"]:

@@ -1,6 +1,7 @@
 """What every data source returns: images, labels and names, held as compactly as they came."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ class Images(NamedTuple):
       labels: the class number of each image; the name of class k is `class_names[k]`.
       class_names: one name a class; a class may be without images.
       name: a short name for tables and figures.
+      attributes: what else is known of each image, whole numbers by name: another label, whose photo it is
+        (`jleak.data.attribute`).
 
     >>> images = from_arrays(np.zeros((2, 8, 8, 1), np.uint8), [0, 1], ["cat", "dog"], name="pets")
     >>> images.size, images.shape, images.classes
@@ -33,6 +36,7 @@ class Images(NamedTuple):
     labels: Int64[np.ndarray, " size"]
     class_names: tuple[str, ...]
     name: str
+    attributes: Mapping[str, Int64[np.ndarray, " size"]] = MappingProxyType({})
 
     @property
     def size(self) -> int:
@@ -59,7 +63,14 @@ def pixels(x: np.ndarray) -> Float32[np.ndarray, "..."]:
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
 
 
-def from_arrays(x: Any, labels: Any, class_names: Sequence[str] | None = None, *, name: str) -> Images:
+def from_arrays(
+    x: Any,
+    labels: Any,
+    class_names: Sequence[str] | None = None,
+    *,
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+) -> Images:
     """A data set out of arrays that you hold, checked.
 
     Args:
@@ -67,10 +78,11 @@ def from_arrays(x: Any, labels: Any, class_names: Sequence[str] | None = None, *
       labels: (size,) whole numbers from 0.
       class_names: the names of the classes; None numbers them 0 to the largest label.
       name: what to call the data set, also in error messages.
+      attributes: further whole numbers from 0, one an image, by name; None for none.
 
     Raises:
       InputError: no images, a wrong rank, channels first, another dtype, floats outside [0, 1],
-        or labels that are not one whole number an image within the classes.
+        labels that are not one whole number an image within the classes, or such attributes.
 
     >>> from_arrays(np.zeros((2, 8, 8)), [0, 2], name="mine").class_names
     ('0', '1', '2')
@@ -89,7 +101,19 @@ def from_arrays(x: Any, labels: Any, class_names: Sequence[str] | None = None, *
             f"{name}: labels must be < {len(names)}, the number of class names, got {labels[at]} at {at}; "
             "name every class, or count classes from 0"
         )
-    return Images(x, labels, names, name)
+    more = {key: _checked_labels(np.asarray(v), len(x), name, key) for key, v in (attributes or {}).items()}
+    return Images(x, labels, names, name, MappingProxyType(more))
+
+
+def chosen(images: Images, which: np.ndarray, name: str) -> Images:
+    """These images of a data set, by mask or by number, under another name.
+
+    >>> both = from_arrays(np.zeros((2, 8, 8)), [0, 1], name="pets", attributes={"age": [3, 5]})
+    >>> chosen(both, np.array([1]), "old ones").attributes["age"].tolist()
+    [5]
+    """
+    attributes = MappingProxyType({key: values[which] for key, values in images.attributes.items()})
+    return images._replace(x=images.x[which], labels=images.labels[which], name=name, attributes=attributes)
 
 
 def first_line(error: Exception) -> str:
@@ -129,19 +153,21 @@ def _checked_images(x: np.ndarray, name: str) -> np.ndarray:
     return x.astype(np.float32, copy=False)
 
 
-def _checked_labels(labels: np.ndarray, size: int, name: str) -> Int64[np.ndarray, " size"]:
+def _checked_labels(
+    labels: np.ndarray, size: int, name: str, what: str = "labels"
+) -> Int64[np.ndarray, " size"]:
     if labels.shape != (size,):
         raise InputError(
-            f"{name}: labels must be one number an image, shape ({size},), got {labels.shape}; "
+            f"{name}: {what} must be one number an image, shape ({size},), got {labels.shape}; "
             "give as many labels as images, as a flat array"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
-            f"{name}: labels must be whole numbers, got {labels.dtype}; convert with labels.astype('int64')"
+            f"{name}: {what} must be whole numbers, got {labels.dtype}; convert with {what}.astype('int64')"
         )
     at = int(labels.argmin())
     if labels[at] < 0:
         raise InputError(
-            f"{name}: labels must be >= 0, got {labels[at]} at {at}; leave unlabelled images out"
+            f"{name}: {what} must be >= 0, got {labels[at]} at {at}; leave unlabelled images out"
         )
     return labels.astype(np.int64, copy=False)

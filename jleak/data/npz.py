@@ -18,8 +18,9 @@ def npz(path: str | Path) -> Images:
     """The images in a NumPy archive; nothing in it is unpickled.
 
     The archive holds `images`, uint8 (N, h, w, c) or (N, h, w), or floats in [0, 1]; `labels`,
-    (N,) whole numbers from 0; and, if you like, `class_names`, (classes,) text. Other arrays are
-    left alone. Write one with `numpy.savez_compressed(path, images=x, labels=y)`.
+    (N,) whole numbers from 0; and, if you like, `class_names`, (classes,) text. Other arrays of N whole
+    numbers from 0 are attributes of the images; the rest is left alone. Write one with
+    `numpy.savez_compressed(path, images=x, labels=y)`.
 
     Raises:
       InputError: no such file, not an `.npz`, damaged, an array is missing, or an array's
@@ -39,11 +40,12 @@ def npz(path: str | Path) -> Images:
         with path.open("rb") as raw, _archive(raw, path) as file:
             images, labels = _member(file, "images", path), _member(file, "labels", path)
             names = _member(file, "class_names", path) if "class_names" in file.files else None
+            attributes = _attributes(file, len(labels)) if labels.ndim else {}
     except InputError:
         raise
     except BROKEN as error:
         raise InputError(f"{path} cannot be read ({first_line(error)}); copy or write it again") from error
-    return from_arrays(images, labels, _names(names, path), name=path.stem)
+    return from_arrays(images, labels, _names(names, path), name=path.stem, attributes=attributes)
 
 
 def _archive(raw: BinaryIO, path: Path) -> np.lib.npyio.NpzFile:
@@ -71,6 +73,19 @@ def _member(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
             f"{path}: array {name!r} holds Python objects, which are not read; "
             "save numbers or text, for example numpy.array(values, dtype=str)"
         ) from error
+
+
+def _attributes(file: np.lib.npyio.NpzFile, size: int) -> dict[str, np.ndarray]:
+    """What else the archive holds that can be an attribute; other arrays may be anything."""
+    found = {}
+    for name in set(file.files) - {"images", "labels", "class_names"}:
+        try:
+            array = file[name]
+        except ValueError:  # Python objects
+            continue
+        if array.shape == (size,) and array.dtype.kind in "iu" and (size == 0 or array.min() >= 0):
+            found[name] = array
+    return found
 
 
 def _names(names: np.ndarray | None, path: Path) -> list[str] | None:

@@ -15,7 +15,7 @@ def refuse(spec, *parts):
 
 
 def test_sources_are_named_as_documented():
-    assert sorted(SOURCES) == ["digits", "folder", "npz", "private", "public", "tfds"]
+    assert sorted(SOURCES) == ["by", "digits", "folder", "npz", "private", "public", "tfds"]
 
 
 def test_a_path_may_hold_colons(tmp_path):
