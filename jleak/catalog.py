@@ -10,13 +10,14 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from jleak import attacks, leakage, losses, models
+from jleak import attacks, losses, models
 from jleak.check import REQUIRED, InputError, arguments, keywords, number, one_of, whole
 from jleak.clients import CLIENTS
 from jleak.data import SOURCES
 from jleak.defenses import KINDS as DEFENSES
 from jleak.defenses import Kind
 from jleak.labels import LABELS
+from jleak.leakage.measures import MEASURES
 from jleak.metrics import METRICS
 from jleak.priors import GENERATORS, PRIORS
 from jleak.priors.critics import TRUNKS as CRITICS
@@ -57,9 +58,6 @@ LOSSES = {
     "cross_entropy": losses.cross_entropy,
     "mse": losses.mse,
     "sigmoid_mse": losses.sigmoid_mse,
-}
-MEASURES: dict[str, Callable] = {
-    "mixing": leakage.mixing,
 }
 
 KINDS: dict[str, dict[str, Any]] = {

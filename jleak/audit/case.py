@@ -75,7 +75,7 @@ class Case:
     precision: str = "float32"
 
     def __post_init__(self):
-        kind = check_shared(self, ("batch", "victims", "restarts", "lanes"), catalog.ATTACKS)
+        kind = check_shared(self, ("batch", "victims", "restarts", "lanes"), "attack", catalog.ATTACKS)
         catalog.typed("known_labels", self.known_labels, bool)
         catalog.typed("halving", self.halving, bool)
         put(self, "stop", float(number("stop", self.stop, least=0)))

@@ -34,7 +34,8 @@ def floats_of(case: Setting) -> Floats:
     >>> floats_of(Case(attack="dlg", defense="clip", defense_args={"bound": 1.0}))
     {'attack': {'lr': 1.0}, 'client': {}, 'defense': {'bound': 1.0}}
     """
-    return {kind: split(getattr(case, f"{kind}_args"))[1] for kind in ("attack", "client", "defense")}
+    kinds = [kind for kind in ("attack", "client", "defense") if hasattr(case, f"{kind}_args")]
+    return {kind: split(getattr(case, f"{kind}_args"))[1] for kind in kinds}
 
 
 def imitates(case: Case) -> bool:

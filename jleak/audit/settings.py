@@ -15,7 +15,7 @@ Args = dict[str, str | int | float | bool | list]
 
 
 class Setting(Protocol):
-    """The settings that cases of every kind have: a data set, a model, a client, a defense, an attack."""
+    """The settings that cases of every kind have: a data set, a model, a client, a defense."""
 
     dataset: str
     model: str
@@ -27,21 +27,22 @@ class Setting(Protocol):
     draw: str
     defense: str
     defense_args: Args
-    attack: str
-    attack_args: Args
     seed: int
 
 
 AnyCase = TypeVar("AnyCase", bound=Setting)
 
 
-def check_shared(case: Setting, counts: Iterable[str], attacks: dict[str, Callable]) -> Kind | None:
+def check_shared(
+    case: Setting, counts: Iterable[str], part: str, entries: dict[str, Callable]
+) -> Kind | None:
     """Checks the settings that all cases have and fills in the defaults, in place.
 
     Args:
       case: the case that is being built.
       counts: the names of its whole numbers >= 1.
-      attacks: the attacks that have a name.
+      part: what it does to the update: the field that names it, `attack` or `measure`.
+      entries: those that have a name.
 
     Returns:
       The defense with the attackers that know of it; None for "none".
@@ -58,7 +59,7 @@ def check_shared(case: Setting, counts: Iterable[str], attacks: dict[str, Callab
     one_of("draw", case.draw, HOW)
     complete(case, "model", catalog.find("model", case.model, catalog.MODELS))
     complete(case, "client", catalog.find("client", case.client, catalog.CLIENTS))
-    complete(case, "attack", catalog.find("attack", case.attack, attacks))
+    complete(case, part, catalog.find(part, getattr(case, part), entries))
     if case.defense == "none":
         if case.defense_args:
             raise InputError(f"defense 'none' takes no arguments, got {case.defense_args}")

@@ -71,7 +71,7 @@ class LabelCase:
 
     def __post_init__(self):
         counts = ("batch", "models", "victims", "train_batch", "auxiliary", "lanes")
-        check_shared(self, counts, catalog.LABELS)
+        check_shared(self, counts, "attack", catalog.LABELS)
         if self.public:
             check_source(self.public)
         put(

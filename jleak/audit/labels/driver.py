@@ -8,11 +8,14 @@ import jax.numpy as jnp
 
 from jleak import data
 from jleak.audit import store
+from jleak.audit.cohort.pools import Pools, Sets, pools
+from jleak.audit.cohort.setting import BUILT, DRAWN
+from jleak.audit.cohort.stages import Memory, of
 from jleak.audit.driver import Progress, each
 from jleak.audit.labels.case import LabelCase
-from jleak.audit.labels.pools import Pools, Sets, auxiliary, pools
+from jleak.audit.labels.pools import auxiliary
 from jleak.audit.labels.programs import attack_of, readable
-from jleak.audit.labels.trial import ATTACKED, BUILT, DRAWN, Memory, of, trial
+from jleak.audit.labels.trial import ATTACKED, trial
 from jleak.audit.parts import client_of, defense_of, floats_of, model_of
 from jleak.audit.store import Record
 from jleak.data import Images

@@ -1,39 +1,12 @@
-"""Whose images are whose: the victims' private ones, and the server's public ones; disjoint."""
+"""The server's auxiliary images."""
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
 from jleak.audit.labels.case import LabelCase
-from jleak.check import InputError
-from jleak.data import Images, Pools, halves
+from jleak.data import Images
 from jleak.tree import stream
-
-Sets = dict[str, Images]
-"""Data sets by the names that cases give them."""
-
-
-def pools(case: LabelCase, sets: Sets) -> Pools:
-    """The two sides of a case: two data sets, or the halves of one.
-
-    Raises:
-      InputError: the public data set has other shapes or classes than the victims', or one half is empty.
-
-    >>> from jleak.data import digits
-    >>> private, public = pools(LabelCase(attack="llg"), {"digits": digits()})
-    >>> private.size + public.size == digits().size
-    True
-    """
-    images = sets[case.dataset]
-    if not case.public:
-        return halves(stream(jax.random.key(case.seed), "halves"), images)
-    public = sets[case.public]
-    if (public.shape, public.classes) != (images.shape, images.classes):
-        raise InputError(
-            f"public images must be like the victims': {images.name} has shape {images.shape} and "
-            f"{images.classes} classes, {public.name} has {public.shape} and {public.classes}; convert one"
-        )
-    return Pools(images, public)
 
 
 def auxiliary(case: LabelCase, public: Images, models: int) -> Int[np.ndarray, "models k"]:

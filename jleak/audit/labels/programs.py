@@ -10,33 +10,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jleak import catalog
+from jleak.audit.cohort.programs import Pool, over
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.parts import Floats, client_of, defense_of, local_steps, split, threat_of
-from jleak.audit.programs import chunk
-from jleak.clients import fedsgd
-from jleak.data import pixels
 from jleak.labels import finite, imbalance, masked
 from jleak.labels.head import head
-from jleak.tree import select
-from jleak.types import Batch, Key, LabelAttack, Model, Params, View
-
-STEPS = 50
-"""Steps of training in one call of its program."""
-
-
-class Pool(NamedTuple):
-    """A data set on the device, as compact as it came."""
-
-    x: Array
-    y: Int[Array, " size"]
-
-    def batch(self, picks: Int[Array, " n"]) -> Batch:
-        """The images at these places, in [0, 1]."""
-        return Batch(pixels(self.x[picks]), self.y[picks])
+from jleak.types import Key, LabelAttack, Model, Params, View
 
 
 class Shared(NamedTuple):
@@ -73,48 +55,6 @@ class Seen(NamedTuple):
     public: Pool
     auxiliary: Int[Array, "models k"]
     floats: Floats
-
-
-def over(fn: Callable, args: tuple, count: int, lanes: int):
-    """`fn(*args_i)` for each of `count` entries along the first axis, a few side by side."""
-    return lax.map(lambda one: fn(*one), args, batch_size=chunk(count, lanes))
-
-
-def training(case: LabelCase, model: Model) -> Callable:
-    """`(params, keys, pool, lr, start, stop) -> params`: steps `start` to `stop`, at most `STEPS`, of SGD.
-
-    Step t of model i draws its images with `fold_in(keys[i], t)`, so it is the same wherever a call starts.
-    """
-    gradient = fedsgd(model, catalog.find("loss_fn", case.loss_fn, catalog.LOSSES))
-
-    def program(params, keys, pool, lr, start, stop):
-        def one(params, key):
-            def step(weights, t):
-                k = jax.random.fold_in(key, t)
-                batch = pool.batch(jax.random.randint(k, (case.train_batch,), 0, len(pool.y)))
-                g = gradient(k, {**params, "params": weights}, batch)
-                moved = jax.tree.map(lambda w, u: w - lr * u, weights, g)
-                return select(t < stop, moved, weights), None
-
-            weights, _ = lax.scan(step, params["params"], start + jnp.arange(STEPS))
-            return {**params, "params": weights}
-
-        return over(one, (params, keys), case.models, case.lanes)
-
-    return program
-
-
-def accuracy(case: LabelCase, model: Model) -> Callable:
-    """`(params, pool, picks) -> share of its images that each model classifies rightly`."""
-
-    def program(params, pool, picks):
-        def one(params, picks):
-            x, y = pool.batch(picks)
-            return (model.apply(params, x).argmax(-1) == y).mean()
-
-        return over(one, (params, picks), case.models, 1)
-
-    return program
 
 
 def clients(case: LabelCase, model: Model) -> Callable:

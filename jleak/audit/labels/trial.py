@@ -3,8 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,67 +10,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jleak import data
+from jleak.audit.cohort.pools import Sets, pools
+from jleak.audit.cohort.setting import DRAWN
+from jleak.audit.cohort.stages import Memory, Sides, judged, of, placed, shaping, trained, victim_keys
 from jleak.audit.labels import programs
 from jleak.audit.labels.case import LabelCase
-from jleak.audit.labels.pools import Pools, Sets, auxiliary, pools
-from jleak.audit.labels.programs import Pool, Seen, Shared
+from jleak.audit.labels.pools import auxiliary
+from jleak.audit.labels.programs import Seen, Shared
 from jleak.audit.parts import floats_of, model_of
-from jleak.audit.programs import as_text, compiled
 from jleak.audit.store import Record
-from jleak.audit.trial import Programs, Tell, device, significant, versions
+from jleak.audit.trial import Tell, device, significant, versions
 from jleak.labels import batch_size
 from jleak.tree import stream
-from jleak.types import Key, Model, Params
+from jleak.types import Model, Params
 
-JUDGED = 250
-"""Private images, each model's own, on which the accuracy of trained models is measured."""
-
-DRAWN = ("dataset", "public", "seed")
-BUILT = ("model", "model_args", "models", "lanes")
-TRAINED = (*DRAWN, *BUILT, "loss_fn", "train_lr", "train_batch")
 ATTACKED = ("attack", "attack_args", "assumed_batch", "auxiliary")
-
-
-class Sides(NamedTuple):
-    """Both sides' images, on the host and on the device."""
-
-    pools: Pools
-    private: Pool
-    public: Pool
-
-
-class Stage(NamedTuple):
-    """Models after so many steps of training; `key` says which."""
-
-    key: str
-    steps: int
-    params: Params
-
-
-class Memory:
-    """What one run keeps between its cases: all compiled programs, the latest of each intermediate result.
-
-    Only the latest, so that memory does not grow with the number of cases: those of one setting come in a
-    row.
-    """
-
-    def __init__(self):
-        self.programs = Programs()
-        self.latest: dict[str, tuple[Any, Any]] = {}
-        self.stage: Stage | None = None
-
-    def last(self, name: str, key: Any, build: Callable[[], Any]) -> Any:
-        """The latest result of that name if it is of this key; else `build` gives it."""
-        if name not in self.latest or self.latest[name][0] != key:
-            self.latest.pop(name, None)  # before the next one takes its memory
-            self.latest[name] = key, build()
-        return self.latest[name][1]
-
-    def compiled(self, name: str, shaping: dict[str, Any], fn: Callable, *args: Any) -> Callable:
-        """`fn` compiled for these arguments; `shaping` are the settings that it was made of."""
-        shapes = jax.tree.map(lambda leaf: (jnp.shape(leaf), str(jnp.result_type(leaf))), args)
-        key = (name, as_text(shaping), str(shapes))
-        return self.programs.take(key, lambda: compiled(fn, *args))
 
 
 def trial(case: LabelCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Record, dict]:
@@ -118,76 +70,6 @@ def trial(case: LabelCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Reco
         "device": device(),
         "versions": versions(),
     }, {}
-
-
-def of(case: LabelCase, *names: str) -> str:
-    """These settings of a case as text."""
-    return json.dumps({name: getattr(case, name) for name in names}, sort_keys=True)
-
-
-def shaping(case: LabelCase, *names: str) -> dict[str, Any]:
-    """Settings that shape a program: the model and these."""
-    return {name: getattr(case, name) for name in (*BUILT, *names)}
-
-
-def placed(found: Pools) -> Sides:
-    """Both sides, the images on the device as well."""
-    private, public = (Pool(jnp.asarray(p.x), jnp.asarray(p.labels, jnp.int32)) for p in found)
-    return Sides(found, private, public)
-
-
-def keys(case: LabelCase, name: str) -> Key:
-    """One key a model, of a stream of that name; more models leave the first ones as they were."""
-    key = stream(jax.random.key(case.seed), name)
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(case.models))
-
-
-def victim_keys(case: LabelCase, name: str) -> Key:
-    """One key a model and victim."""
-    numbers = jnp.arange(case.victims)
-    return jax.vmap(lambda key: jax.vmap(lambda v: jax.random.fold_in(key, v))(numbers))(keys(case, name))
-
-
-def trained(case: LabelCase, model: Model, sides: Sides, memory: Memory, tell: Tell) -> Stage:
-    """The case's models after their training, from the latest stage of the same training if it is earlier."""
-    key, stage = of(case, *TRAINED), memory.stage
-    if stage is None or stage.key != key or stage.steps > case.train_steps:
-        memory.stage = None
-        fn, own = jax.vmap(model.init), keys(case, "model")
-        made = shaping(case) | {"shape": model.shape, "classes": model.classes}  # no argument tells them
-        stage = Stage(key, 0, memory.compiled("init", made, fn, own)(own))
-    if stage.steps < case.train_steps:
-        stage = further(case, model, sides, stage, memory, tell)
-    memory.stage = stage
-    return stage
-
-
-def further(case: LabelCase, model: Model, sides: Sides, stage: Stage, memory: Memory, tell: Tell) -> Stage:
-    """Models of an earlier stage, trained on to the case's."""
-    before, end, params = stage.steps, case.train_steps, stage.params
-    fixed = keys(case, "training"), sides.public, jnp.asarray(case.train_lr)
-    args = (*fixed, jnp.asarray(before), jnp.asarray(end))
-    settings = shaping(case, "loss_fn", "train_batch")
-    program = memory.compiled("training", settings, programs.training(case, model), params, *args)
-    for start in range(before, end, programs.STEPS):
-        params = jax.block_until_ready(program(params, *fixed, jnp.asarray(start), jnp.asarray(end)))
-        tell((min(start + programs.STEPS, end) - before) / (end - before), math.nan)
-    return Stage(stage.key, end, params)
-
-
-def judged(case: LabelCase, model: Model, sides: Sides, stage: Stage, memory: Memory) -> float | None:
-    """The mean accuracy of trained models on private images; None for untrained ones."""
-    if not case.train_steps:
-        return None
-
-    def measure() -> float:
-        size = sides.pools.private.size
-        picks = jax.vmap(lambda key: jax.random.randint(key, (JUDGED,), 0, size))(keys(case, "judged"))
-        args = (stage.params, sides.private, picks)
-        program = memory.compiled("accuracy", shaping(case), programs.accuracy(case, model), *args)
-        return significant(program(*args).mean()[None])[0]
-
-    return memory.last("judged", (stage.key, stage.steps), measure)
 
 
 def clients(

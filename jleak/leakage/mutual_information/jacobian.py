@@ -169,10 +169,7 @@ def jacobian_lanczos(
         return lax.map(one, signs)
 
     signs = jax.random.rademacher(stream(key, "probes"), (probes, n, len(factor)), factor.dtype)
-    every, each = jnp.ones(count), jnp.eye(count)
-    masks = [(every, jnp.ones(n)), *((mask, jnp.ones(n)) for mask in (*each, *jnp.tril(jnp.ones_like(each))))]
-    masks += [(every, others) for others in 1 - jnp.eye(n)] if n > 1 else []
-    found = lax.map(part, jax.tree.map(lambda *rows: jnp.stack(rows), *masks))
+    found = lax.map(part, _parts(count, n))
     total, layers, until, without = jnp.split(found, (1, 1 + count, 1 + 2 * count))
     samples = total - without if n > 1 else total
     return Information(
@@ -231,6 +228,16 @@ def _check(sigma: float, factor: Float[Array, "r d"], batch: Batch) -> None:
 def _sigmas(key, model, client, params, batch, sigma, draws) -> Float[Array, " layers"]:
     own = randomness(stream(key, "randomness"), model, client, params, batch, draws=draws)
     return jnp.sqrt(sigma**2 + own**2)
+
+
+def _parts(layers: int, n: int) -> tuple[Float[Array, "parts layers"], Float[Array, "parts n"]]:
+    """Which layers and images count: all; each layer; each with those before it; without each image."""
+    each, all_ = jnp.eye(layers), jnp.ones(layers)
+    of_layers = jnp.concatenate([all_[None], each, jnp.tril(jnp.ones_like(each))])
+    if n == 1:
+        return of_layers, jnp.ones((len(of_layers), 1))
+    images = jnp.concatenate([jnp.ones((len(of_layers), n)), 1 - jnp.eye(n)])
+    return jnp.concatenate([of_layers, jnp.broadcast_to(all_, (n, layers))]), images
 
 
 def _standard_error(found: Float[Array, "parts probes"]) -> Float[Array, " parts"]:

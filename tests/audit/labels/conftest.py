@@ -2,9 +2,10 @@
 
 import pytest
 
+from jleak.audit.cohort import stages
+from jleak.audit.cohort.pools import pools
 from jleak.audit.labels import trial
 from jleak.audit.labels.case import LabelCase
-from jleak.audit.labels.pools import pools
 from jleak.audit.parts import model_of
 
 
@@ -20,7 +21,7 @@ def case():
 @pytest.fixture(scope="session")
 def memory():
     """Compiled programs that all tests share; intermediate results are taken by their settings."""
-    return trial.Memory()
+    return stages.Memory()
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +35,10 @@ def shared(digits):
     """`shared(case)`: (model, sides, stage, what the clients send, true counts), computed anew."""
 
     def build(one):
-        memory = trial.Memory()
-        sides = trial.placed(pools(one, {"digits": digits}))
+        memory = stages.Memory()
+        sides = stages.placed(pools(one, {"digits": digits}))
         model = model_of(one, digits.shape, digits.classes)
-        stage = trial.trained(one, model, sides, memory, lambda part, loss: None)
+        stage = stages.trained(one, model, sides, memory, lambda part, loss: None)
         return model, sides, stage, *trial.clients(one, model, sides, stage.params, memory)
 
     return build

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from jleak import data
+from jleak.audit.cohort import programs as cohort
+from jleak.audit.cohort.programs import Pool
+from jleak.audit.cohort.stages import Memory
 from jleak.audit.labels import programs, trial
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.driver import measure
-from jleak.audit.labels.pools import auxiliary, halves
+from jleak.audit.labels.pools import auxiliary
 from jleak.clients import fedavg, fedsgd
+from jleak.data import halves
 from jleak.defenses import clip
 from jleak.labels import imbalance, llg_plus
 from jleak.labels.head import head
@@ -94,7 +98,7 @@ def test_the_attack_is_the_one_on_its_own(case, shared, digits, run):
     aside = auxiliary(one, sides.pools.public, one.models)
     threat = Threat(client=fedsgd(model, cross_entropy), model=model, batch=one.batch)
     for i, success in enumerate(run(one)["success"]):
-        prior = programs.Pool(sides.public.x, sides.public.y).batch(aside[i])
+        prior = Pool(sides.public.x, sides.public.y).batch(aside[i])
         params, update = (jax.tree.map(lambda u, i=i: u[i], tree) for tree in (stage.params, sent.updates))
         view = View(params, jax.tree.map(lambda u: u[0], update), prior=prior)
         counts = np.asarray(llg_plus(threat)(jax.random.key(9), view))
@@ -106,16 +110,14 @@ def test_the_truth_never_reaches_the_attacker(case, shared, digits, monkeypatch)
     one = case(attack="llg_plus")
     model, sides, stage, sent, _ = shared(one)
     seen = []
-    monkeypatch.setattr(
-        trial.Memory, "compiled", lambda self, name, shaping, fn, *args: seen.append(args) or fn
-    )
-    counts, _ = trial.attacked(one, model, sides, stage.params, sent.updates, trial.Memory())
+    monkeypatch.setattr(Memory, "compiled", lambda self, name, shaping, fn, *args: seen.append(args) or fn)
+    counts, _ = trial.attacked(one, model, sides, stage.params, sent.updates, Memory())
     ((given,),) = seen
     assert set(given._fields) == {"keys", "params", "updates", "public", "auxiliary", "floats"}
     private = {image.tobytes() for image in np.asarray(sides.private.x)}
     assert not private & {image.tobytes() for image in np.asarray(given.public.x)}
     other = sides._replace(private=sides.private._replace(x=sides.private.x * 0, y=sides.private.y * 0))
-    again, _ = trial.attacked(one, model, other, stage.params, sent.updates, trial.Memory())
+    again, _ = trial.attacked(one, model, other, stage.params, sent.updates, Memory())
     np.testing.assert_array_equal(counts, again)
 
 
@@ -172,7 +174,7 @@ def test_auxiliary_images_are_public_and_as_many_of_each_class(case, digits):
 def test_training_in_stages_is_training_at_once(case, digits, run):
     told = []
     steps = (0, 70, 120)
-    memory = trial.Memory()
+    memory = Memory()
     staged = [
         trial.trial(case(train_steps=n), {"digits": digits}, memory, lambda part, _: told.append(part))[0]
         for n in steps
@@ -187,7 +189,7 @@ def test_training_in_stages_is_training_at_once(case, digits, run):
 
 def test_training_is_plain_sgd_on_public_images(case, shared, monkeypatch):
     """Also across two calls of its program."""
-    monkeypatch.setattr(programs, "STEPS", 2)
+    monkeypatch.setattr(cohort, "STEPS", 2)
     one = case(train_steps=3, train_lr=0.2, train_batch=5)
     model, sides, stage, _, _ = shared(one)
     key = jax.random.key(one.seed)
@@ -207,7 +209,7 @@ def test_updates_are_computed_once_for_all_attacks(case, digits, monkeypatch):
     calls = []
     clients = trial.clients
     monkeypatch.setattr(trial, "clients", lambda *args: calls.append(args[0]) or clients(*args))
-    memory = trial.Memory()
+    memory = Memory()
     plan = [case(attack="random"), case(attack="bias_sign"), case(attack="llg", assumed_batch=9)]
     for one in [*plan, case(seed=1), case(seed=1, attack="yin")]:
         trial.trial(one, {"digits": digits}, memory, lambda part, loss: None)
@@ -215,7 +217,7 @@ def test_updates_are_computed_once_for_all_attacks(case, digits, monkeypatch):
 
 
 def test_strengths_and_seeds_share_programs(case, digits):
-    memory = trial.Memory()
+    memory = Memory()
     for changes in ({"sigma": 0.1}, {"sigma": 0.2}):
         for seed in (0, 1):
             one = case(

@@ -1,0 +1,35 @@
+"""Whose images are whose: the victims' private ones, and the server's public ones; disjoint."""
+
+import jax
+
+from jleak.audit.cohort.setting import Cohort
+from jleak.check import InputError
+from jleak.data import Images, Pools, halves
+from jleak.tree import stream
+
+Sets = dict[str, Images]
+"""Data sets by the names that cases give them."""
+
+
+def pools(case: Cohort, sets: Sets) -> Pools:
+    """The two sides of a case: two data sets, or the halves of one.
+
+    Raises:
+      InputError: the public data set has other shapes or classes than the victims', or one half is empty.
+
+    >>> from jleak.audit.labels.case import LabelCase
+    >>> from jleak.data import digits
+    >>> private, public = pools(LabelCase(attack="llg"), {"digits": digits()})
+    >>> private.size + public.size == digits().size
+    True
+    """
+    images = sets[case.dataset]
+    if not case.public:
+        return halves(stream(jax.random.key(case.seed), "halves"), images)
+    public = sets[case.public]
+    if (public.shape, public.classes) != (images.shape, images.classes):
+        raise InputError(
+            f"public images must be like the victims': {images.name} has shape {images.shape} and "
+            f"{images.classes} classes, {public.name} has {public.shape} and {public.classes}; convert one"
+        )
+    return Pools(images, public)

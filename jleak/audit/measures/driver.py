@@ -1,0 +1,91 @@
+"""Runs cases of measures one after the other, keeping each in a run's directory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from jleak import data
+from jleak.audit import store
+from jleak.audit.cohort.pools import Sets, pools
+from jleak.audit.cohort.setting import DRAWN
+from jleak.audit.cohort.stages import Memory, of, placed
+from jleak.audit.driver import Progress, each
+from jleak.audit.measures.case import MeasureCase
+from jleak.audit.measures.programs import subject
+from jleak.audit.measures.trial import drawn_for, measure_of, trial
+from jleak.audit.parts import floats_of, model_of
+from jleak.audit.store import Record
+from jleak.types import Batch
+
+
+def run(
+    cases: Sequence[MeasureCase],
+    path: Path,
+    sets: Sets,
+    *,
+    finished: Mapping[str, Record],
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> list[Record]:
+    """Runs the cases that are not `finished`, and returns the records of all; as `audit.driver.run`.
+
+    Args:
+      cases: what to run.
+      path: the run's directory, made by `store.make`.
+      sets: the data sets of the cases to run, from `prepared`.
+      finished: the records that it holds already, by case.
+      report: called between pieces of work.
+
+    Raises:
+      InputError: a full disk; the finished cases are kept.
+    """
+    memory = Memory()
+    return each(
+        cases,
+        lambda case, tell: trial(case, sets, memory, tell),
+        keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
+        finished=finished,
+        report=report,
+    )
+
+
+def prepared(cases: Sequence[MeasureCase]) -> Sets:
+    """The data sets of the cases, by name, once it is sure that every case can run on its own.
+
+    Raises:
+      InputError: a data set that cannot be read, or a case that does not fit it.
+    """
+    names = dict.fromkeys(name for case in cases for name in (case.dataset, case.public) if name)
+    sets, memory = {name: data.load(name) for name in names}, Memory()
+    for case in cases:
+        sides = memory.last("sides", of(case, *DRAWN), lambda case=case: placed(pools(case, sets)))
+        fits(case, sides)
+    return sets
+
+
+def fits(case: MeasureCase, sides) -> None:
+    """Checks, without computing anything, that a case's data, model, client, defense and measure go together.
+
+    Raises:
+      InputError: they do not.
+    """
+    private, key, measure = sides.pools.private, jax.random.key(0), measure_of(case)
+    model = model_of(case, private.shape, private.classes)
+    if measure.on == "batch":
+        data.picks(key, private, 1, case.batch, case.draw)
+    else:
+        drawn_for(case, measure, sides)
+    batch = Batch(
+        jax.ShapeDtypeStruct((case.batch, *model.shape), jnp.float32),
+        jax.ShapeDtypeStruct((case.batch,), jnp.int32),
+    )
+
+    def once(key, params, batch):
+        whose = subject(case, model, params, floats_of(case))
+        if measure.on != "batch":
+            return whose.client(key, params, batch)
+        known = measure.prepare(jnp.zeros((2, *model.shape)))
+        return measure.fn(key, whose, batch, known)
+
+    jax.eval_shape(once, key, jax.eval_shape(model.init, key), batch)

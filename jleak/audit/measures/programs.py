@@ -1,0 +1,114 @@
+"""What is computed on the device for a measure: of one batch after the other, or of many updates at once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jleak import tree
+from jleak.audit.cohort.programs import over
+from jleak.audit.measures.case import MeasureCase
+from jleak.audit.parts import Floats, client_of, defense_of, loss_of, threat_of
+from jleak.data import pixels
+from jleak.leakage.layers import by_layer, layer_names
+from jleak.leakage.measure import Leak, Measure, Sample, Subject
+from jleak.leakage.projection import sketch
+from jleak.types import Key, Model, Params
+
+
+def subject(case: MeasureCase, model: Model, params: Params, floats: Floats) -> Subject:
+    """Whose leakage is measured: one model, one kind of client."""
+    plain, loss = client_of(case, model, floats), loss_of(case)
+    threat = replace(threat_of(case, plain, model, case.batch, floats), loss=loss)
+    return Subject(model, params, defense_of(case, floats)(plain), loss, threat)
+
+
+def of_batches(case: MeasureCase, model: Model, measure: Measure) -> Callable:
+    """`(params, keys, pool, picks, images, floats) -> Leak` of each model x record.
+
+    Keys and picks one a model and record; images are what is public.
+    """
+    flat = case.models * case.records
+
+    def program(params, keys, pool, picks, images, floats):
+        known = measure.prepare(pixels(images))
+
+        def one(number, key, picks):
+            own = jax.tree.map(lambda leaf: leaf[number // case.records], params)
+            return measure.fn(key, subject(case, model, own, floats), pool.batch(picks), known)
+
+        args = jnp.arange(flat), keys.reshape(flat), picks.reshape(flat, case.batch)
+        found = over(one, args, flat, case.lanes)
+        return jax.tree.map(lambda leaf: leaf.reshape(case.models, case.records, *leaf.shape[1:]), found)
+
+    return program
+
+
+def updates(case: MeasureCase, model: Model) -> Callable:
+    """`(params, keys, key, pool, picks, floats) -> rows`: each layer's, of each model x update.
+
+    A layer longer than `case.width` is sketched, by the key, alike in all updates; a shorter one is as it is.
+    """
+    names = layer_names(model)
+
+    def program(params, keys, key, pool, picks, floats):
+        def one_model(params, keys):
+            client = subject(case, model, params, floats).client
+
+            def one(key_, picks):
+                update = client(key_, params, pool.batch(picks))
+                return shortened(by_layer(names, update), key, case.width)
+
+            return over(one, (keys, picks), case.updates, 2 * case.lanes)
+
+        return lax.map(lambda args: one_model(*args), (params, keys))
+
+    return program
+
+
+def shortened(layers: tuple[Float[Array, " p"], ...], key, width: int) -> tuple[Float[Array, " k"], ...]:
+    """Each layer as it is, or sketched where it is longer than `width`; a key for each, by its place.
+
+    >>> [len(row) for row in shortened((jnp.ones(9), jnp.ones(3)), jax.random.key(0), 4)]
+    [4, 3]
+    """
+    return tuple(
+        row if len(row) <= width else sketch(jax.random.fold_in(key, i), row, width)
+        for i, row in enumerate(layers)
+    )
+
+
+def of_updates(measure: Measure) -> Callable:
+    """`(keys, rows, x, value, split, picks) -> Leak` of each model; what the rows are of is shared."""
+
+    def program(keys, rows, x, value, split, picks):
+        def one(args):
+            key, rows = args
+            return measure.fn(key, Sample(rows, x, value, split, picks))
+
+        return lax.map(one, (keys, rows))
+
+    return program
+
+
+def one_after_the_other(measure: Measure, keys: Key, rows: tuple, *sample: Array) -> Leak:
+    """What `of_updates` gives, for a measure that JAX cannot compile."""
+    found = [
+        measure.fn(key, Sample(jax.tree.map(lambda leaf, i=i: leaf[i], rows), *sample))
+        for i, key in enumerate(keys)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+
+
+def size_of(name: str, shapes: Params) -> int:
+    """Entries of a layer.
+
+    >>> size_of("head", {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}})
+    9
+    """
+    for part in name.split("/"):
+        shapes = shapes[part]
+    return tree.size(shapes)

@@ -1,0 +1,187 @@
+"""One case of a measure from its seed to its record: models, clients, measure."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jleak import catalog, data
+from jleak.audit.cohort.pools import Sets, pools
+from jleak.audit.cohort.setting import DRAWN
+from jleak.audit.cohort.stages import Memory, Sides, judged, keys, of, placed, shaping, trained
+from jleak.audit.measures import programs
+from jleak.audit.measures.case import MeasureCase
+from jleak.audit.measures.recovery import ENTRIES
+from jleak.audit.parts import floats_of, model_of, split
+from jleak.audit.store import Record
+from jleak.audit.trial import Tell, device, significant, versions
+from jleak.leakage.layers import layer_names
+from jleak.leakage.measure import Leak, Measure
+from jleak.leakage.usable.protocols import Draws, batches, draws
+from jleak.tree import stream
+from jleak.types import Key, Model, Params
+
+KNOWN = 2000
+"""Public images from which a measure learns how images vary, at most."""
+
+SHAPED = ("loss_fn", "client", "client_args", "batch", "defense", "defense_args")
+"""What shapes a client's program, besides its model."""
+
+
+class Found(NamedTuple):
+    """What a measure found of all models, and how long it took."""
+
+    leak: Leak
+    seconds: float
+
+
+def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Record, dict[str, np.ndarray]]:
+    """Runs one case; its record, and its numbers as arrays.
+
+    The record: `kind`, the case's fields, `status` and
+
+    - `names`, `sizes`: the layers, input first, and how many entries each has;
+    - `layers`, `whole`: of each of the measure's numbers the median and quartiles over models and batches,
+      a list a layer, or one;
+    - `accuracy`: of the trained models on private images, the mean; an oracle's number, null for untrained;
+    - `seconds` of the measure, `compile_seconds`, `device`, `versions`.
+
+    Arrays: each number by name, `layers/NAME` (models, ..., layers) and `whole/NAME` (models, ...).
+    """
+    before = memory.programs.seconds
+    sides = memory.last("sides", of(case, *DRAWN), lambda: placed(pools(case, sets)))
+    model = model_of(case, sides.pools.private.shape, sides.pools.private.classes)
+    stage = trained(case, model, sides, memory, tell)
+    measure = measure_of(case)
+    run = of_batches if measure.on == "batch" else of_updates
+    leak, seconds = run(case, model, measure, sides, stage.params, memory)
+    arrays = {
+        f"{part}/{name}": np.asarray(values)
+        for part, numbers in leak._asdict().items()
+        for name, values in numbers.items()
+    }
+    names, shapes = layer_names(model), jax.eval_shape(model.init, jax.random.key(0))
+    return {
+        "case_id": case.case_id,
+        "kind": "measure",
+        **case.to_json(),
+        "on": measure.on,
+        "main": {"layer": measure.layer, "whole": measure.whole, "unit": measure.unit},
+        "status": status(arrays),
+        "names": list(names),
+        "sizes": [programs.size_of(name, shapes["params"]) for name in names],
+        "layers": {name: summary(values, keep=1) for name, values in leak.layers.items()},
+        "whole": {name: summary(values, keep=0) for name, values in leak.whole.items()},
+        "accuracy": judged(case, model, sides, stage, memory),
+        "seconds": round(seconds, 4),
+        "compile_seconds": round(memory.programs.seconds - before, 4),
+        "device": device(),
+        "versions": versions(),
+    }, arrays
+
+
+def measure_of(case: MeasureCase) -> Measure:
+    """The case's measure, ready to run.
+
+    >>> measure_of(MeasureCase(measure="sensitivity")).on
+    'batch'
+    """
+    static, floats = split(case.measure_args)
+    return catalog.find("measure", case.measure, ENTRIES)(**static, **floats)
+
+
+def of_batches(
+    case: MeasureCase, model: Model, measure: Measure, sides: Sides, params: Params, memory: Memory
+) -> Found:
+    """A measure of one batch, over the batches of all models."""
+    private, public, key = sides.pools.private, sides.pools.public, stream(jax.random.key(case.seed), "data")
+    picks = data.picks(key, private, case.models * case.records, case.batch, case.draw)
+    picks = jnp.asarray(picks.reshape(case.models, case.records, case.batch))
+    args = (params, own(case, "client", case.records), sides.private, picks, jnp.asarray(public.x[:KNOWN]))
+    args = (*args, floats_of(case))
+    names = (*SHAPED, "records", "measure", "measure_args")
+    program = memory.compiled(
+        "measure", shaping(case, *names), programs.of_batches(case, model, measure), *args
+    )
+    clock = time.perf_counter()
+    leak = jax.block_until_ready(program(*args))
+    return Found(leak, time.perf_counter() - clock)
+
+
+def of_updates(
+    case: MeasureCase, model: Model, measure: Measure, sides: Sides, params: Params, memory: Memory
+) -> Found:
+    """A measure that learns from many updates, for each model."""
+    drawn = drawn_for(case, measure, sides)
+    clock = time.perf_counter()
+    rows = rows_of(case, model, measure, drawn, sides, params, memory)
+    x = data.pixels(sides.pools.private.x[drawn.picks])
+    sample = tuple(map(jnp.asarray, (x, drawn.value, drawn.split, drawn.picks)))
+    args = (keys(case, "measure"), rows, *sample)
+    program = programs.of_updates(measure)
+    if measure.traced:
+        settings = {"measure": case.measure, "measure_args": case.measure_args}
+        program = memory.compiled("measure", settings, program, *args)
+        leak = jax.block_until_ready(program(*args))
+    else:
+        leak = programs.one_after_the_other(measure, *args)
+    return Found(leak, time.perf_counter() - clock)
+
+
+def rows_of(case, model, measure, drawn: Draws, sides: Sides, params: Params, memory: Memory):
+    """The updates of all models by layer; those of the case before, where only the measure differs."""
+    key = stream(jax.random.key(case.seed), "sketch")
+    args = (params, own(case, "client", case.updates), key, sides.private, jnp.asarray(drawn.picks))
+    args = (*args, floats_of(case))
+    made = programs.updates(case, model)
+    program = memory.compiled("updates", shaping(case, *SHAPED, "updates", "width"), made, *args)
+    apart = {
+        k: v for k, v in case.to_json().items() if k not in ("measure", "measure_args", "records", "draw")
+    }
+    return memory.last("rows", (measure.on, repr(apart)), lambda: jax.block_until_ready(program(*args)))
+
+
+def drawn_for(case: MeasureCase, measure: Measure, sides: Sides) -> Draws:
+    """The batches that a measure learns from and is tested on, out of the private images.
+
+    Raises:
+      InputError: an unknown attribute, one that does not vary, or too few images.
+    """
+    images, key = sides.pools.private, stream(jax.random.key(case.seed), "updates")
+    groups = data.attribute(images, case.groups) if case.groups else None
+    size = {"count": case.updates, "n": case.batch, "groups": groups}
+    if measure.on == "images":
+        return batches(key, images.labels, **size)
+    found = data.attribute(images, case.attribute)
+    return draws(key, images.labels, found, how=case.protocol, **size)
+
+
+def own(case: MeasureCase, name: str, count: int) -> Key:
+    """`count` keys a model."""
+    numbers = jnp.arange(count)
+    return jax.vmap(lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))(keys(case, name))
+
+
+def summary(values: Any, *, keep: int) -> dict[str, Any]:
+    """Median and quartiles over all axes but the last `keep`; what is not finite is left out.
+
+    >>> summary(np.array([[1.0], [2.0], [3.0]]), keep=0)
+    {'median': 2.0, 'low': 1.5, 'high': 2.5}
+    """
+    values = np.asarray(values, float)
+    rows = values.reshape(-1, values.shape[-1] if keep else 1)
+    rows = np.where(np.isfinite(rows), rows, np.nan)
+    known = ~np.isnan(rows).all(0)
+    found = np.full((3, rows.shape[1]), math.nan)
+    found[:, known] = np.nanquantile(rows[:, known], (0.5, 0.25, 0.75), axis=0)
+    told = dict(zip(("median", "low", "high"), map(significant, found), strict=True))
+    return told if keep else {name: part[0] for name, part in told.items()}
+
+
+def status(arrays: dict[str, np.ndarray]) -> str:
+    """`ok`, or which numbers are not finite."""
+    wild = [name for name, values in arrays.items() if not np.isfinite(values).all()]
+    return f"not finite: {', '.join(wild)}" if wild else "ok"

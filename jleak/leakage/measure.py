@@ -1,0 +1,85 @@
+"""What every measure of leakage is to whoever runs it, whatever it measures."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float, Int
+
+from jleak.types import Client, Loss, Model, Params, Threat
+
+
+class Subject(NamedTuple):
+    """Whose leakage is measured.
+
+    Attributes:
+      model, params: what the server sent.
+      client: who trains on it, with the defense.
+      loss: the client's.
+      threat: what an attacker knows who takes the client for undefended.
+    """
+
+    model: Model
+    params: Params
+    client: Client
+    loss: Loss
+    threat: Threat
+
+
+class Sample(NamedTuple):
+    """Updates of many batches, for measures that learn from examples.
+
+    Attributes:
+      rows: of each layer, input first, a row an update: its entries, or a sketch of them
+        (`jleak.leakage.projection.sketch`).
+      x: the images behind each.
+      value: the attribute of each batch; 0 where batches were not drawn by one.
+      split: 0 for training, 1 for validation, 2 for test (`jleak.leakage.usable`).
+      picks: which records each batch holds.
+    """
+
+    rows: tuple[Float[Array, "m k"], ...]
+    x: Float[Array, "m n h w c"]
+    value: Int[Array, " m"]
+    split: Int[Array, " m"]
+    picks: Int[Array, "m n"]
+
+
+class Leak(NamedTuple):
+    """What a measure has found.
+
+    Attributes:
+      layers: numbers of every layer, input first, by name.
+      whole: numbers of the whole update, by name.
+    """
+
+    layers: dict[str, Float[Array, " layers"]]
+    whole: dict[str, Float[Array, ""]]
+
+
+class Measure(NamedTuple):
+    """A measure of leakage, ready to run.
+
+    Attributes:
+      on: what it is a function of. `batch`: one batch, `(key, subject, batch, known) -> Leak`. `images`,
+        `attribute`: updates of many batches, `(key, sample) -> Leak`, drawn in any way, or in matched sets by
+        an attribute.
+      fn: that function.
+      layer: the number of a layer that a map of the layers shows; empty for a measure of the whole alone.
+      whole: the number that stands for the measure where it is compared with what attacks recover.
+      unit: of these two.
+      prepare: of a measure on batches, `images -> known`: what it takes from public images, (m, h, w, c),
+        the same for every batch.
+      traced: whether JAX can compile it.
+    """
+
+    on: str
+    fn: Callable[..., Leak]
+    layer: str
+    whole: str
+    unit: str = ""
+    prepare: Callable[[Float[Array, "m h w c"]], Any] = lambda images: None
+    traced: bool = True
+
+
+ON = ("batch", "images", "attribute")
+"""What a measure can be a function of."""
