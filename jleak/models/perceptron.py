@@ -30,16 +30,21 @@ class Perceptron(nn.Module):
     outputs: int
     hidden: tuple[int, ...]
     activation: str
+    still: bool
 
     @nn.compact
     def __call__(self, x):
         for width in self.hidden:
             x = named(self.activation)(nn.Dense(width)(x))
+        if self.still:
+            return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)(x)
         return nn.Dense(self.outputs)(x)
 
 
-def perceptron(inputs: int, outputs: int, *, hidden: tuple[int, ...] = (), activation: str = "relu") -> Net:
-    """Dense layers of these widths; without hidden ones, an affine map.
+def perceptron(
+    inputs: int, outputs: int, *, hidden: tuple[int, ...] = (), activation: str = "relu", still: bool = False
+) -> Net:
+    """Dense layers of these widths; without hidden ones, an affine map. A `still` one begins as 0 everywhere.
 
     Raises:
       InputError: a width that is not a whole number >= 1, an unknown activation.
@@ -52,5 +57,5 @@ def perceptron(inputs: int, outputs: int, *, hidden: tuple[int, ...] = (), activ
     for name, width in (("inputs", inputs), ("outputs", outputs), *(("hidden", w) for w in hidden)):
         whole(name, width)
     named(activation)
-    module = Perceptron(outputs, tuple(hidden), activation)
+    module = Perceptron(outputs, tuple(hidden), activation, still)
     return Net(lambda key: module.init(key, jnp.zeros((1, inputs))), module.apply)

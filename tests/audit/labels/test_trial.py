@@ -11,7 +11,7 @@ from jleak import data
 from jleak.audit.cohort import programs as cohort
 from jleak.audit.cohort.programs import Pool
 from jleak.audit.cohort.stages import Memory
-from jleak.audit.labels import programs, trial
+from jleak.audit.labels import trial
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.driver import measure
 from jleak.audit.labels.pools import auxiliary

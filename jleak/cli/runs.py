@@ -1,48 +1,36 @@
-"""The command line: `jleak audit | labels | bench-optimizers | train-model | train-prior | list | report`.
+"""Commands that run cases, keep their records and show them: audit, labels, measure, bench-optimizers."""
 
-Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
-"""
-
-import json
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads only hurt small eigenproblems
-
 import typer
 
 from jleak.check import InputError
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="Audits what a shared gradient gives away: plays the curious server against your own defense.",
+from jleak.cli.app import app
+from jleak.cli.texts import (
+    ANY,
+    BELIEVING,
+    BUDGET,
+    CONTENT,
+    DRAWING,
+    GENERATOR,
+    HOLDING,
+    KNOWING,
+    LATENT,
+    LEARNT,
+    LOOKED,
+    LOSS,
+    MEMORY,
+    NAMED,
+    PRECISE,
+    PUBLIC,
+    RACING,
+    SEVERAL,
+    STARTS,
+    TRAINED,
+    WHOSE,
 )
-
-NAMED = "Repeat for several. Arguments as NAME:argument=value,argument=value."
-KNOWING = "What the attacker knows of the defense: nothing, kind, all. Repeat for several."
-DRAWING = "How batches are drawn: random, balanced, distinct, one_class, uniform, non_iid."
-BELIEVING = "What the attacker takes the batch size for: known (the true one), unknown, or a number."
-LOSS = "The client's loss: cross_entropy, mse, sigmoid_mse, bce."
-SEVERAL = "Repeat for several."
-PUBLIC = "Data set of the server's own images; else half of --dataset."
-RACING = "Starts race: after 1/8, 1/4 and 1/2 of the steps the better half goes on."
-CONTENT = "The attacker's own loss at which it leaves a victim; 0 for never."
-TRAINED = "Weights of the model, by `jleak train-model`; else it is untrained."
-MEMORY = "GiB for the attacks, of each GPU or of the machine; default 75 % of what is free."
-PRECISE = "Of the attacker's products on a GPU or TPU: float32, tensorfloat32, bfloat16."
-BUDGET = "Gradient evaluations of the victim model, a victim and start."
-GENERATOR = "The attacker's generator: a bundled one, or a file of `jleak train-prior`."
-ANY = "digits, npz:PATH, folder:PATH or tfds:NAME."
-HALF = "public (default): the half that victims of private:DATASET do not hold; or all."
-ARGUED = "Arguments as NAME:argument=value."
-AGAINST = f"Critic, or for vae the encoder: conv, mlp. {ARGUED}"
-STARTS = "Starts a victim; the attacker keeps the one of lowest own loss."
 
 
 @app.command()
@@ -123,6 +111,49 @@ def labels(
     _run("labels", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
 
 
+@app.command()
+def measure(
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
+    dataset: Annotated[str | None, typer.Option(help=ANY)] = None,
+    public: Annotated[str | None, typer.Option(help=PUBLIC)] = None,
+    measure: Annotated[list[str] | None, typer.Option(help=f"What is measured. {NAMED}")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help=f"To compare the measures with. {NAMED}")] = None,
+    restarts: Annotated[int | None, typer.Option(help=STARTS)] = None,
+    attribute: Annotated[str | None, typer.Option(help=LATENT)] = None,
+    groups: Annotated[str | None, typer.Option(help=WHOSE)] = None,
+    protocol: Annotated[str | None, typer.Option(help=HOLDING)] = None,
+    model: Annotated[list[str] | None, typer.Option(help=f"Model that clients train. {NAMED}")] = None,
+    count: Annotated[int | None, typer.Option(help="Independent models a setting; default 2.")] = None,
+    train_steps: Annotated[list[int] | None, typer.Option(help=f"SGD steps before. {SEVERAL}")] = None,
+    train_lr: Annotated[float | None, typer.Option(help="Learning rate of that training.")] = None,
+    train_batch: Annotated[int | None, typer.Option(help="Images in a step of it.")] = None,
+    client: Annotated[list[str] | None, typer.Option(help=f"How clients train. {NAMED}")] = None,
+    defense: Annotated[list[str] | None, typer.Option(help=f"What the client does. {NAMED}")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help=f"Images in a client's batch. {SEVERAL}")] = None,
+    records: Annotated[int | None, typer.Option(help=LOOKED)] = None,
+    updates: Annotated[int | None, typer.Option(help=LEARNT)] = None,
+    loss_fn: Annotated[str | None, typer.Option(help=LOSS)] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Repeat for several; fixes every number.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run; default runs/measure-DATE-TIME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out: keep finished cases.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
+):
+    """Measure without attacking what each layer of an update gives away: a map of the layers, and a report.
+
+    Without any option: sensitivity, mutual information, usable information of images and of an attribute,
+    subspace distance and mixing, of two untrained LeNets on scikit-learn's digits.
+    """
+    flags = {
+        "dataset": dataset, "public": public, "measures": measure, "attacks": attack, "restarts": restarts,
+        "attribute": attribute, "groups": groups, "protocol": protocol, "models": model, "count": count,
+        "train_steps": train_steps, "train_lr": train_lr, "train_batch": train_batch, "clients": client,
+        "defenses": defense, "batches": batch, "records": records, "updates": updates, "loss_fn": loss_fn,
+        "seeds": seed,
+    }  # fmt: skip
+    _run("measure", flags, config=config, out=out, resume=resume, cache=cache, no_cache=no_cache)
+
+
 @app.command("bench-optimizers")
 def bench_optimizers(
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags override it.")] = None,
@@ -171,112 +202,3 @@ def _run(kind, flags, *, config, out, resume, cache, no_cache) -> None:
         cache=None if no_cache else cache or "default",
         clock=clock,
     )
-
-
-@app.command("train-model")
-def train_model(
-    model: Annotated[str, typer.Option(help="Model, as NAME:argument=value,argument=value.")] = "lenet",
-    dataset: Annotated[str | None, typer.Option(help="digits, npz:PATH, folder:PATH or tfds:NAME.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The weights; default MODEL.safetensors.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, lion or sgd (momentum 0.9).")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate; default 0.003.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, cosine or step_decay.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of an L2 penalty; default 0.")] = None,
-    loss_fn: Annotated[str | None, typer.Option(help="cross_entropy, mse, bce or sigmoid_mse.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step; default 32.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default 10.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
-    augment: Annotated[bool, typer.Option("--augment", help="Mirror and crop images at random.")] = False,
-    held_out: Annotated[float | None, typer.Option(help="Share kept for the accuracy; default 0.1.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Fixes every number.")] = None,
-    save_every: Annotated[int, typer.Option(help="Also keep MODEL-STEP after each so many steps.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training to --out.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
-):
-    """Train a model; its weights, as safetensors, are one flag of an audit: --weights.
-
-    Without any option: LeNet on scikit-learn's digits. BatchNorm trains by the batch's statistics and keeps
-    running ones, so that every mode of it can be attacked.
-    """
-    from jleak.report import training
-
-    flags = {
-        "model": model, "dataset": dataset, "optimizer": optimizer, "lr": lr, "schedule": schedule,
-        "weight_decay": weight_decay, "loss_fn": loss_fn, "batch": batch, "epochs": epochs, "steps": steps,
-        "augment": augment or None, "held_out": held_out, "seed": seed,
-    }  # fmt: skip
-    place = {"out": out, "save_every": save_every, "resume": resume}
-    training.start(flags, **place, cache=None if no_cache else cache or "default")
-
-
-@app.command("train-prior")
-def train_prior(
-    generator: Annotated[str | None, typer.Option(help=f"dcgan, mlp_gan, vae_decoder. {ARGUED}")] = None,
-    dataset: Annotated[str | None, typer.Option(help=ANY)] = None,
-    part: Annotated[str | None, typer.Option(help=HALF)] = None,
-    out: Annotated[Path | None, typer.Option(help="The prior; default GENERATOR.safetensors.")] = None,
-    objective: Annotated[str | None, typer.Option(help=f"wgan_gp, non_saturating, vae. {ARGUED}")] = None,
-    critic: Annotated[str | None, typer.Option(help=AGAINST)] = None,
-    conditional: Annotated[bool, typer.Option("--conditional", help="Draw any class on demand.")] = False,
-    batch: Annotated[int | None, typer.Option(help="Images a step of the critic; default 64.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images; default 100.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
-    ema: Annotated[float | None, typer.Option(help="Kept of the running average in a step; .999.")] = None,
-    float16: Annotated[bool, typer.Option("--float16", help="Write float16, half the size.")] = False,
-    licence: Annotated[str | None, typer.Option(help="Of the images; goes on the card.")] = None,
-    note: Annotated[str | None, typer.Option(help="Goes on the card.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Fixes every number.")] = None,
-    save_every: Annotated[int, typer.Option(help="Also keep GENERATOR-STEP after each so many steps.")] = 0,
-    sheet_every: Annotated[int, typer.Option(help="Steps between sheets of samples; default a tenth.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training to --out.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Directory of the compilation cache.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compile everything anew.")] = False,
-):
-    """Train a generator of images, an attacker's prior: a safetensors file with a card, a sheet of samples.
-
-    Without any option: a DCGAN by WGAN-GP on half of scikit-learn's digits. The other half, private:digits,
-    is left to victims.
-    """
-    from jleak.report import priors
-
-    flags = {
-        "generator": generator, "dataset": dataset, "part": part, "objective": objective, "critic": critic,
-        "conditional": conditional or None, "batch": batch, "epochs": epochs, "steps": steps, "ema": ema,
-        "half": float16 or None, "licence": licence, "note": note, "seed": seed,
-    }  # fmt: skip
-    place = {"out": out, "save_every": save_every, "sheet_every": sheet_every, "resume": resume}
-    priors.start(flags, **place, cache=None if no_cache else cache or "default")
-
-
-@app.command("list")
-def list_parts(
-    as_json: Annotated[bool, typer.Option("--json", help="Print {kind: [names]} and nothing else.")] = False,
-):
-    """What there is to name: attacks, labels, defenses, metrics, models, data sets, ..."""
-    from jleak import catalog
-
-    if as_json:
-        typer.echo(json.dumps(catalog.names(), indent=2))
-        return
-    from jleak.report import listing
-
-    listing.show()
-
-
-@app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's directory, such as runs/audit-20261120-2110.")]):
-    """Make the table, the pictures and report.html of a run again, from its records."""
-    from jleak.report import session
-
-    session.report(run)
-
-
-def main() -> None:
-    """Runs the command; a wrong input is one message and exit code 2."""
-    sys.path.append(os.getcwd())  # where the user's own package.module:factory may be
-    try:
-        app()
-    except InputError as error:
-        typer.secho(f"jleak: {error}", fg="red", err=True)
-        sys.exit(2)

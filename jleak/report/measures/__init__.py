@@ -1,0 +1,1 @@
+"""What a run of `jleak measure` shows."""
