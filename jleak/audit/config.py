@@ -76,11 +76,16 @@ def parse_spec(value: Any) -> Any:
     return value
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """One value as a list of it.
+
+    >>> listed(3), listed([3])
+    ([3], [3])
+    """
     return value if isinstance(value, list) else [value]
 
 
-SOME = (Field(min_length=1), BeforeValidator(_listed))
+SOME = (Field(min_length=1), BeforeValidator(listed))
 Config = TypeVar("Config", bound=BaseModel)
 Specs = Annotated[list[Annotated[Spec, BeforeValidator(parse_spec)]], *SOME]
 

@@ -23,4 +23,4 @@ LATENT = "What is latent in an image: an array of an npz file, or bright, contra
 WHOSE = "Array that says whose image it is: nobody's are both in training and test of a probe."
 HOLDING = "How a batch has the attribute: homogeneous (all of it) or presence (half of it)."
 LOOKED = "Batches a model that measures of one batch look at; default 32."
-LEARNT = "Batches a model that measures of many learn from; default 300."
+LEARNT = "Batches a model that measures of many learn from; default 600."

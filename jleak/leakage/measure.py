@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jleak.types import Client, Loss, Model, Params, Threat
@@ -33,15 +34,14 @@ class Sample(NamedTuple):
         (`jleak.leakage.projection.sketch`).
       x: the images behind each.
       value: the attribute of each batch; 0 where batches were not drawn by one.
-      split: 0 for training, 1 for validation, 2 for test (`jleak.leakage.usable`).
-      picks: which records each batch holds.
+      split: 0 for training, 1 for validation, 2 for test (`jleak.leakage.usable`). Both on the host: what is
+        computed is shaped by them.
     """
 
     rows: tuple[Float[Array, "m k"], ...]
     x: Float[Array, "m n h w c"]
-    value: Int[Array, " m"]
-    split: Int[Array, " m"]
-    picks: Int[Array, "m n"]
+    value: Int[np.ndarray, " m"]
+    split: Int[np.ndarray, " m"]
 
 
 class Leak(NamedTuple):

@@ -1,13 +1,33 @@
 """The measures by name, each `(*, settings) -> Measure`."""
 
-import jax.numpy as jnp
+from collections.abc import Callable
 
-from jleak.check import number, whole
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jleak.check import InputError, number, one_of, whole
 from jleak.leakage.jacobian import factor
-from jleak.leakage.measure import Leak, Measure
+from jleak.leakage.layers import Rows
+from jleak.leakage.measure import Leak, Measure, Sample
 from jleak.leakage.mixing import mixing as mixed
-from jleak.leakage.mutual_information.jacobian import jacobian_gaussian
+from jleak.leakage.mutual_information import ESTIMATORS, Estimate
+from jleak.leakage.mutual_information.hierarchical import hierarchical
+from jleak.leakage.mutual_information.jacobian import jacobian_gaussian, jacobian_lanczos
 from jleak.leakage.sensitivity import sensitivity as sensitive
+from jleak.leakage.subspace import subspace_distance as apart
+from jleak.leakage.usable import FAMILIES, joined, ridge, usable
+from jleak.metrics.attributes import accuracy, auc, balanced_accuracy
+from jleak.tree import stream
+
+ALL = "all"
+"""The name of all layers together, among those of the single ones."""
+
+LINEARISED = {"jacobian_gaussian": jacobian_gaussian, "jacobian_lanczos": jacobian_lanczos}
+"""Estimators of mutual information that look at one batch."""
+
+OF = ("images", "attribute")
+"""What information can be of."""
 
 
 def mixing() -> Measure:
@@ -40,32 +60,36 @@ def sensitivity(*, probes: int = 16) -> Measure:
     return Measure("batch", fn, "relative", "frobenius")
 
 
-def mutual_information(*, sigma: float = 0.01, components: int = 32, draws: int = 8) -> Measure:
-    """What each layer tells of the batch at a resolution (`jleak.leakage.mutual_information`).
+def mutual_information(
+    *,
+    estimator: str = "jacobian_gaussian",
+    sigma: float = 0.01,
+    components: int = 32,
+    draws: int = 8,
+) -> Measure:
+    """What each layer tells of the images, at a resolution or to an estimator (`.mutual_information`).
 
     Args:
-      sigma: the resolution, in units of the update.
-      components: directions in which images are taken to vary.
-      draws: updates from which the client's own randomness is measured.
+      estimator: `jacobian_gaussian` or `jacobian_lanczos`, which linearise the update at one batch; or one
+        of `jleak.leakage.mutual_information.ESTIMATORS`, from pairs of an image and the update of its batch.
+      sigma: the resolution of the former, in units of the update; noise of that size is added for the
+        latter.
+      components: directions in which images are taken to vary, of the former.
+      draws: updates from which the client's own randomness is measured, for the former.
 
-    >>> mutual_information(sigma=0.1).unit
-    'nats'
+    >>> mutual_information(sigma=0.1).unit, mutual_information(estimator="ksg").on
+    ('nats', 'images')
     """
+    one_of("estimator", estimator, [*LINEARISED, *ESTIMATORS])
     number("sigma", sigma, above=0, hint="without a resolution the information has no bound")
     whole("components", components)
     whole("draws", draws, least=2)
+    if estimator in ESTIMATORS:
+        return Measure("images", _from_pairs(ESTIMATORS[estimator], sigma), "nats", "total", "nats")
 
     def fn(key, subject, batch, known):
-        found = jacobian_gaussian(
-            key,
-            subject.model,
-            subject.client,
-            subject.params,
-            batch,
-            sigma=sigma,
-            factor=known,
-            draws=draws,
-        )
+        whose = key, subject.model, subject.client, subject.params, batch
+        found = LINEARISED[estimator](*whose, sigma=sigma, factor=known, draws=draws)
         layers = {"nats": found.layers, "increment": found.increments, "sigma": found.sigmas}
         of_one = {"sample": found.samples.mean(), "most": found.samples.max()}
         return Leak(layers, {"total": found.total, **of_one})
@@ -73,8 +97,139 @@ def mutual_information(*, sigma: float = 0.01, components: int = 32, draws: int 
     return Measure("batch", fn, "nats", "sample", "nats", lambda images: factor(images, components))
 
 
+def _from_pairs(estimator: Callable[..., Estimate], sigma: float) -> Callable[..., Leak]:
+    """What each layer tells of the first image of its batch, by an estimator from pairs."""
+
+    def fn(key: Array, sample: Sample) -> Leak:
+        x = sample.x[:, 0].reshape(len(sample.x), -1)
+        keys = jax.random.split(stream(key, "noise"), len(sample.rows))
+        noisy = [
+            row + sigma * jax.random.normal(k, row.shape) for k, row in zip(keys, sample.rows, strict=True)
+        ]
+        found = hierarchical(stream(key, "estimates"), x, named(noisy), estimator=estimator)
+        numbers = ("nats", "low", "high", "null", "cap")
+        layers = {name: jnp.stack([getattr(one, name) for one in found.own.values()]) for name in numbers}
+        layers["increment"] = jnp.stack(list(found.increments.values()))
+        total = found.total
+        return Leak(layers, {"total": total.nats} | {name: getattr(total, name) for name in numbers[1:]})
+
+    return fn
+
+
+def usable_information(
+    *, of: str = "attribute", family: str = "mlp", seeds: int = 2, permutations: int = 20
+) -> Measure:
+    """What a probe learns from each layer, of an attribute or of the images (`jleak.leakage.usable`).
+
+    Args:
+      of: `attribute`, whose probes are of the family; or `images`, where an inverter is learnt by ridge
+        regression (and the other settings do not count): of a batch, its first image.
+      family: of `jleak.leakage.usable.FAMILIES`, but for `conv`, which needs more than rows.
+      seeds: trainings of each probe.
+      permutations: trainings on permuted values, for what a layer that says nothing would reach.
+
+    >>> usable_information(of="images").unit, usable_information().whole
+    ('bits a pixel', 'ratio')
+    """
+    one_of("of", of, OF)
+    one_of("family", family, [name for name in FAMILIES if name != "conv"])
+    whole("seeds", seeds)
+    whole("permutations", permutations, least=0)
+    if of == "images":
+        return Measure("images", _inverted, "information", "information", "bits a pixel")
+
+    def fn(key, sample):
+        rows = together(sample)
+        settings = {"family": FAMILIES[family](), "seeds": seeds, "permutations": permutations}
+        found = usable(key, rows, sample.value, sample.split, **settings)
+        numbers = {n: getattr(found, n) for n in ("ratio", "bits", "raw", "low", "high", "null", "p")}
+        return split_off(numbers | _rated(found.probabilities, sample))
+
+    return Measure("attribute", fn, "ratio", "ratio", "share", traced=family != "boosted_trees")
+
+
+def _rated(probabilities: Float[Array, "sets tests values"], sample: Sample) -> dict[str, Array]:
+    """How often the probes are right about the test updates; `auc` of two values alone."""
+    true = jnp.asarray(sample.value[sample.split == 2])
+    values = probabilities.shape[-1]
+    guess = probabilities.argmax(-1)
+    rated = {
+        "accuracy": jnp.stack([accuracy(one, true).value for one in guess]),
+        "balanced": jnp.stack([balanced_accuracy(one, true, classes=values).value for one in guess]),
+    }
+    if values == 2:
+        rated["auc"] = jnp.stack([auc(one[:, 1], true).value for one in probabilities])
+    return rated
+
+
+def _inverted(key: Array, sample: Sample) -> Leak:
+    found = ridge(together(sample), sample.x[:, 0], sample.split)
+    return split_off({"information": found.bits_per_pixel, "bits": found.bits, "mse": found.mse})
+
+
+def subspace_distance(*, k: int = 4, centred: bool = False, splits: int = 8) -> Measure:
+    """How far apart updates with and without an attribute lie (`jleak.leakage.subspace`).
+
+    The geodesic distance beyond what updates of one value have among each other. Of an attribute of more
+    values, the first two.
+
+    Args:
+      k: dimensions of the subspaces.
+      centred: whether the mean update of a value is left out.
+      splits: halvings behind the null.
+
+    >>> subspace_distance().layer
+    'excess'
+    """
+    whole("k", k)
+    whole("splits", splits)
+
+    def fn(key, sample):
+        sides = [sample.value == value for value in (0, 1)]
+        if min(side.sum() for side in sides) < 2 * (k + centred):
+            raise InputError(
+                f"subspaces of k={k} dimensions need {2 * (k + centred)} updates of either value, got "
+                f"{[int(side.sum()) for side in sides]}; use a smaller k or more updates"
+            )
+        found = [
+            apart(key, *(row[side] for side in sides), k=min(k, row.shape[1]), centred=centred, splits=splits)
+            for row in sample.rows
+        ]
+        parts = {
+            "excess": [one.excess.geodesic for one in found],
+            "distance": [one.across.geodesic for one in found],
+            "null": [one.null.geodesic for one in found],
+        }
+        layers = {name: jnp.stack(numbers) for name, numbers in parts.items()}
+        return Leak(layers, {"excess": layers["excess"].max()})
+
+    return Measure("attribute", fn, "excess", "excess", "of a right angle")
+
+
+def named(rows) -> Rows:
+    """Layers by number, which sort as they are."""
+    return {f"{i:04d}": row for i, row in enumerate(rows)}
+
+
+def together(sample: Sample) -> Rows:
+    """The layers, and last all of them side by side."""
+    rows = named(sample.rows)
+    return {**rows, ALL: joined(rows, sample.split)}
+
+
+def split_off(numbers: dict[str, Float[Array, " sets"]]) -> Leak:
+    """The numbers of the layers, and those of all of them together, which come last."""
+    return Leak(
+        {name: values[:-1] for name, values in numbers.items()},
+        {name: values[-1] for name, values in numbers.items()},
+    )
+
+
 MEASURES = {
     "mixing": mixing,
     "mutual_information": mutual_information,
     "sensitivity": sensitivity,
+    "subspace_distance": subspace_distance,
+    "usable_information": usable_information,
 }
+"""Name -> factory."""

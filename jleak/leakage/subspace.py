@@ -60,7 +60,10 @@ def subspace_distance(
     """The distance of the updates of one attribute value to those of another, and its null.
 
     Subspaces are the k leading right singular vectors of the rows. All halves have equally many rows, half of
-    the smaller set's, since a subspace wanders more the fewer rows it is made of. It works in an orthonormal
+    the smaller set's, since a subspace wanders more the fewer rows it is made of. Where there are as many rows
+    of each, row i of the one may be matched to row i of the other in all but the attribute (the same labels,
+    say): both are halved alike, and the half of one is held against the other half of the other, so that what
+    tells two halves apart besides the attribute is in the null as well. It works in an orthonormal
     basis of the span of all rows (thin QR), where there are fewer of them than entries: memory as the rows
     take, and no squared condition as in their Gram matrix.
 
@@ -94,9 +97,9 @@ def subspace_distance(
         return [_basis(half, k, centred) for half in halves]
 
     def halved(key):
-        k_a, k_b = jax.random.split(key)
-        (a0, a1), (b0, b1) = bases(k_a, a), bases(k_b, b)
-        across = _mean([distances(_angles(one, other)) for one, other in ((a0, b0), (a1, b1))])
+        keys = (key, key) if len(a) == len(b) else jax.random.split(key)
+        (a0, a1), (b0, b1) = bases(keys[0], a), bases(keys[1], b)
+        across = _mean([distances(_angles(one, other)) for one, other in ((a0, b1), (a1, b0))])
         return across, _mean([distances(_angles(a0, a1)), distances(_angles(b0, b1))])
 
     across, null = jax.vmap(halved)(jax.random.split(key, splits))

@@ -75,6 +75,17 @@ def test_what_the_attribute_moves_is_above_the_null():
     np.testing.assert_allclose(found.excess, np.subtract(found.across, found.null), atol=1e-6)
 
 
+def test_what_matched_rows_share_is_in_the_null_too():
+    """Row i of either has the same strong label direction; their halves have other labels, more or less."""
+    labels = np.arange(24) % 12
+    excess = []
+    for i in range(8):
+        strong = 20 * rows(40 + i, 12, 300)[labels]
+        a, b = (strong + rows(60 + 2 * i + side, 24, 300) for side in range(2))
+        excess.append(float(subspace_distance(KEY, a, b, k=4).excess.geodesic))
+    assert abs(np.mean(excess)) < 0.03
+
+
 def test_sets_of_unequal_size_are_compared_at_equal_ones():
     """Else the larger set's steadier halves would make the null too small."""
     base = np.diag([3.0, 3.0, 1.0, 1.0, 1.0, 1.0])

@@ -67,7 +67,7 @@ class MeasureCase:
     draw: str = "random"
     models: int = 2
     records: int = 32
-    updates: int = 300
+    updates: int = 600
     width: int = 256
     defense: str = "none"
     defense_args: Args = field(default_factory=dict)

@@ -2,11 +2,11 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from jleak.audit.config import Numbers, Spec, Specs, validated
+from jleak.audit.config import Numbers, Spec, Specs, listed, validated
 from jleak.audit.measures.case import MeasureCase
 from jleak.check import whole
 
@@ -55,11 +55,11 @@ class MeasureConfig(BaseModel):
     draw: str = "random"
     count: int = 2
     records: int = 32
-    updates: int = 300
+    updates: int = 600
     width: int = 256
     defenses: Specs = [Spec(name="none")]
     measures: Specs = MEASURED
-    attacks: list[str] = []
+    attacks: Annotated[list[str], BeforeValidator(listed)] = []
     restarts: int = 1
     seeds: Numbers = [0]
     lanes: int = 4

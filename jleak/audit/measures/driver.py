@@ -10,14 +10,17 @@ from jleak import data
 from jleak.audit import store
 from jleak.audit.cohort.pools import Sets, pools
 from jleak.audit.cohort.setting import DRAWN
-from jleak.audit.cohort.stages import Memory, of, placed
+from jleak.audit.cohort.stages import Memory, Sides, of, placed
 from jleak.audit.driver import Progress, each
 from jleak.audit.measures.case import MeasureCase
-from jleak.audit.measures.programs import subject
+from jleak.audit.measures.programs import of_updates, size_of, subject
 from jleak.audit.measures.trial import drawn_for, measure_of, trial
 from jleak.audit.parts import floats_of, model_of
 from jleak.audit.store import Record
-from jleak.types import Batch
+from jleak.leakage.layers import layer_names
+from jleak.leakage.measure import Measure
+from jleak.leakage.usable.protocols import Draws
+from jleak.types import Batch, Model
 
 
 def run(
@@ -58,13 +61,14 @@ def prepared(cases: Sequence[MeasureCase]) -> Sets:
     """
     names = dict.fromkeys(name for case in cases for name in (case.dataset, case.public) if name)
     sets, memory = {name: data.load(name) for name in names}, Memory()
-    for case in cases:
+    apart_from_models = {repr(case.to_json() | {"train_steps": 0, "train_lr": 0}): case for case in cases}
+    for case in apart_from_models.values():
         sides = memory.last("sides", of(case, *DRAWN), lambda case=case: placed(pools(case, sets)))
         fits(case, sides)
     return sets
 
 
-def fits(case: MeasureCase, sides) -> None:
+def fits(case: MeasureCase, sides: Sides) -> None:
     """Checks, without computing anything, that a case's data, model, client, defense and measure go together.
 
     Raises:
@@ -75,7 +79,7 @@ def fits(case: MeasureCase, sides) -> None:
     if measure.on == "batch":
         data.picks(key, private, 1, case.batch, case.draw)
     else:
-        drawn_for(case, measure, sides)
+        learns(case, model, measure, drawn_for(case, measure, sides))
     batch = Batch(
         jax.ShapeDtypeStruct((case.batch, *model.shape), jnp.float32),
         jax.ShapeDtypeStruct((case.batch,), jnp.int32),
@@ -89,3 +93,18 @@ def fits(case: MeasureCase, sides) -> None:
         return measure.fn(key, whose, batch, known)
 
     jax.eval_shape(once, key, jax.eval_shape(model.init, key), batch)
+
+
+def learns(case: MeasureCase, model: Model, measure: Measure, drawn: Draws) -> None:
+    """Checks that a measure can learn from so many updates of such a model.
+
+    Raises:
+      InputError: it cannot.
+    """
+    if not measure.traced:
+        return
+    params = jax.eval_shape(model.init, jax.random.key(0))["params"]
+    widths = [min(size_of(name, params), case.width) for name in layer_names(model)]
+    rows = tuple(jax.ShapeDtypeStruct((1, case.updates, width), jnp.float32) for width in widths)
+    x = jax.ShapeDtypeStruct((case.updates, case.batch, *model.shape), jnp.float32)
+    jax.eval_shape(of_updates(measure, drawn), jax.random.split(jax.random.key(0), 1), rows, x)

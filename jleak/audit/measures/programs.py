@@ -16,6 +16,7 @@ from jleak.data import pixels
 from jleak.leakage.layers import by_layer, layer_names
 from jleak.leakage.measure import Leak, Measure, Sample, Subject
 from jleak.leakage.projection import sketch
+from jleak.leakage.usable.protocols import Draws
 from jleak.types import Key, Model, Params
 
 
@@ -81,23 +82,23 @@ def shortened(layers: tuple[Float[Array, " p"], ...], key, width: int) -> tuple[
     )
 
 
-def of_updates(measure: Measure) -> Callable:
-    """`(keys, rows, x, value, split, picks) -> Leak` of each model; what the rows are of is shared."""
+def of_updates(measure: Measure, drawn: Draws) -> Callable:
+    """`(keys, rows, x) -> Leak` of each model; which images the rows are of, x, all models share."""
 
-    def program(keys, rows, x, value, split, picks):
+    def program(keys, rows, x):
         def one(args):
             key, rows = args
-            return measure.fn(key, Sample(rows, x, value, split, picks))
+            return measure.fn(key, Sample(rows, x, drawn.value, drawn.split))
 
         return lax.map(one, (keys, rows))
 
     return program
 
 
-def one_after_the_other(measure: Measure, keys: Key, rows: tuple, *sample: Array) -> Leak:
+def one_after_the_other(measure: Measure, drawn: Draws, keys: Key, rows: tuple, x: Array) -> Leak:
     """What `of_updates` gives, for a measure that JAX cannot compile."""
     found = [
-        measure.fn(key, Sample(jax.tree.map(lambda leaf, i=i: leaf[i], rows), *sample))
+        measure.fn(key, Sample(jax.tree.map(lambda leaf, i=i: leaf[i], rows), x, drawn.value, drawn.split))
         for i, key in enumerate(keys)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)

@@ -119,15 +119,18 @@ def of_updates(
     clock = time.perf_counter()
     rows = rows_of(case, model, measure, drawn, sides, params, memory)
     x = data.pixels(sides.pools.private.x[drawn.picks])
-    sample = tuple(map(jnp.asarray, (x, drawn.value, drawn.split, drawn.picks)))
-    args = (keys(case, "measure"), rows, *sample)
-    program = programs.of_updates(measure)
+    args = (keys(case, "measure"), rows, jnp.asarray(x))
     if measure.traced:
-        settings = {"measure": case.measure, "measure_args": case.measure_args}
-        program = memory.compiled("measure", settings, program, *args)
+        # batches come split by split, values in turn: only their number shapes the program
+        settings = {
+            "measure": case.measure,
+            "measure_args": case.measure_args,
+            "values": int(drawn.value.max()),
+        }
+        program = memory.compiled("measure", settings, programs.of_updates(measure, drawn), *args)
         leak = jax.block_until_ready(program(*args))
     else:
-        leak = programs.one_after_the_other(measure, *args)
+        leak = programs.one_after_the_other(measure, drawn, *args)
     return Found(leak, time.perf_counter() - clock)
 
 
