@@ -9,7 +9,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jleak import tree
-from jleak.audit.cohort.programs import over
+from jleak.audit import lanes
+from jleak.audit.lanes import Layout
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.parts import Floats, client_of, defense_of, loss_of, threat_of
 from jleak.data import pixels
@@ -27,45 +28,43 @@ def subject(case: MeasureCase, model: Model, params: Params, floats: Floats) -> 
     return Subject(model, params, defense_of(case, floats)(plain), loss, threat)
 
 
-def of_batches(case: MeasureCase, model: Model, measure: Measure) -> Callable:
-    """`(params, keys, pool, picks, images, floats) -> Leak` of each model x record.
+def of_batches(case: MeasureCase, model: Model, measure: Measure, where: Layout) -> Callable:
+    """`(params, pool, images, floats, lanes) -> Leak` of every slot.
 
-    Keys and picks one a model and record; images are what is public.
+    Params are those of all models; images are what is public; a lane is (the number of its model, its key,
+    its picks from the pool).
     """
-    flat = case.models * case.records
 
-    def program(params, keys, pool, picks, images, floats):
+    def program(params, pool, images, floats, slots):
         known = measure.prepare(pixels(images))
 
-        def one(number, key, picks):
-            own = jax.tree.map(lambda leaf: leaf[number // case.records], params)
+        def one(shared, lane):
+            params, pool, known, floats = shared
+            number, key, picks = lane
+            own = jax.tree.map(lambda leaf: leaf[number], params)
             return measure.fn(key, subject(case, model, own, floats), pool.batch(picks), known)
 
-        args = jnp.arange(flat), keys.reshape(flat), picks.reshape(flat, case.batch)
-        found = over(one, args, flat, case.lanes)
-        return jax.tree.map(lambda leaf: leaf.reshape(case.models, case.records, *leaf.shape[1:]), found)
+        return lanes.over(where, one, (params, pool, known, floats), slots)
 
     return program
 
 
-def updates(case: MeasureCase, model: Model) -> Callable:
-    """`(params, keys, key, pool, picks, floats) -> rows`: each layer's, of each model x update.
+def updates(case: MeasureCase, model: Model, where: Layout) -> Callable:
+    """`(params, pool, key, floats, lanes) -> rows`: each layer's, of every slot; lanes as of `of_batches`.
 
     A layer longer than `case.width` is sketched, by the key, alike in all updates; a shorter one is as it is.
     """
     names = layer_names(model)
 
-    def program(params, keys, key, pool, picks, floats):
-        def one_model(params, keys):
-            client = subject(case, model, params, floats).client
+    def program(params, pool, key, floats, slots):
+        def one(shared, lane):
+            params, pool, key, floats = shared
+            number, own_key, picks = lane
+            own = jax.tree.map(lambda leaf: leaf[number], params)
+            update = subject(case, model, own, floats).client(own_key, own, pool.batch(picks))
+            return shortened(by_layer(names, update), key, case.width)
 
-            def one(key_, picks):
-                update = client(key_, params, pool.batch(picks))
-                return shortened(by_layer(names, update), key, case.width)
-
-            return over(one, (keys, picks), case.updates, 2 * case.lanes)
-
-        return lax.map(lambda args: one_model(*args), (params, keys))
+        return lanes.over(where, one, (params, pool, key, floats), slots)
 
     return program
 

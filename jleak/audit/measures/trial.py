@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int, PyTree
 
 from jleak import catalog, data
+from jleak.audit import lanes
 from jleak.audit.cohort.pools import Sets, pools
 from jleak.audit.cohort.setting import DRAWN
 from jleak.audit.cohort.stages import Memory, Sides, judged, keys, of, placed, shaping, trained
@@ -93,22 +95,48 @@ def measure_of(case: MeasureCase) -> Measure:
     return catalog.find("measure", case.measure, ENTRIES)(**static, **floats)
 
 
+class Spread(NamedTuple):
+    """Batches of all models as lanes, over the devices.
+
+    Attributes:
+      where: the layout.
+      slots: of every slot the number of its model, its key, and its picks.
+      order: where each lane lies.
+      shape: (models, batches a model).
+    """
+
+    where: lanes.Layout
+    slots: tuple[Array, Key, Array]
+    order: np.ndarray
+    shape: tuple[int, int]
+
+    def gathered(self, found: PyTree) -> PyTree:
+        """What a program gave for the slots, as (models, batches, ...)."""
+        return jax.tree.map(lambda leaf: leaf[self.order].reshape(*self.shape, *leaf.shape[1:]), found)
+
+
+def spread_over(case: MeasureCase, each: int, picks: Int[np.ndarray, "lanes n"], most: int) -> Spread:
+    """`each` batches a model, their picks in the order of the models, in groups of at most `most`."""
+    where = lanes.layout(len(picks), most)
+    place = lanes.placing(where, np.ones(len(picks), bool))
+    every = (jnp.arange(len(picks)) // each, own(case, "client", each).reshape(-1), jnp.asarray(picks))
+    return Spread(where, lanes.arranged(where, every, place.lane), place.slot, (case.models, each))
+
+
 def of_batches(
     case: MeasureCase, model: Model, measure: Measure, sides: Sides, params: Params, memory: Memory
 ) -> Found:
     """A measure of one batch, over the batches of all models."""
     private, public, key = sides.pools.private, sides.pools.public, stream(jax.random.key(case.seed), "data")
     picks = data.picks(key, private, case.models * case.records, case.batch, case.draw)
-    picks = jnp.asarray(picks.reshape(case.models, case.records, case.batch))
-    args = (params, own(case, "client", case.records), sides.private, picks, jnp.asarray(public.x[:KNOWN]))
-    args = (*args, floats_of(case))
+    spread = spread_over(case, case.records, picks, case.lanes)
+    args = (params, sides.private, jnp.asarray(public.x[:KNOWN]), floats_of(case), spread.slots)
     names = (*SHAPED, "records", "measure", "measure_args")
-    program = memory.compiled(
-        "measure", shaping(case, *names), programs.of_batches(case, model, measure), *args
-    )
+    made = programs.of_batches(case, model, measure, spread.where)
+    program = memory.compiled("measure", shaping(case, *names), made, *args)
     clock = time.perf_counter()
     leak = jax.block_until_ready(program(*args))
-    return Found(leak, time.perf_counter() - clock)
+    return Found(spread.gathered(leak), time.perf_counter() - clock)
 
 
 def of_updates(
@@ -137,14 +165,13 @@ def of_updates(
 def rows_of(case, model, measure, drawn: Draws, sides: Sides, params: Params, memory: Memory):
     """The updates of all models by layer; those of the case before, where only the measure differs."""
     key = stream(jax.random.key(case.seed), "sketch")
-    args = (params, own(case, "client", case.updates), key, sides.private, jnp.asarray(drawn.picks))
-    args = (*args, floats_of(case))
-    made = programs.updates(case, model)
+    spread = spread_over(case, case.updates, np.tile(drawn.picks, (case.models, 1)), 2 * case.lanes)
+    args = (params, sides.private, key, floats_of(case), spread.slots)
+    made = programs.updates(case, model, spread.where)
     program = memory.compiled("updates", shaping(case, *SHAPED, "updates", "width"), made, *args)
-    apart = {
-        k: v for k, v in case.to_json().items() if k not in ("measure", "measure_args", "records", "draw")
-    }
-    return memory.last("rows", (measure.on, repr(apart)), lambda: jax.block_until_ready(program(*args)))
+    others = ("measure", "measure_args", "records", "draw")
+    apart = {k: v for k, v in case.to_json().items() if k not in others}
+    return memory.last("rows", (measure.on, repr(apart)), lambda: spread.gathered(program(*args)))
 
 
 def drawn_for(case: MeasureCase, measure: Measure, sides: Sides) -> Draws:
