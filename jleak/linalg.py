@@ -3,8 +3,8 @@
 On a CPU jaxlib 0.10.0 to 0.11.0 spread a batch of matrices over the very pool of threads that waits for them:
 once every thread waits, none is left to work, and the program stands still for good. It takes several lanes
 on several devices (the four lanes of CMA-ES on two devices did it each time). There, what this module has
-goes through the lanes of a `vmap` one matrix after the other; elsewhere it is JAX's own. Such loops have no
-reverse mode: what is differentiated needs a rule of its own (`jleak.search.bayesian.process.evidence`).
+goes through the lanes of a `vmap`, or a stack of matrices, one matrix after the other; elsewhere it is JAX's
+own. Such loops have no reverse mode: what is differentiated needs a rule of its own (`jleak.search.bayesian.process.evidence`).
 """
 
 import functools
@@ -38,6 +38,8 @@ def one_by_one(fn: Callable) -> Callable:
 
         if STALLS and jax.default_backend() == "cpu":
             alone = sequential_vmap(alone)
+            for _ in range(jnp.ndim(arrays[0]) - 2):  # a stack of matrices is a batch as lanes are
+                alone = jax.vmap(alone)
         return alone(*arrays)
 
     return called

@@ -50,6 +50,26 @@ def test_lanes_have_numpys_numbers(ours, oracle, stacks):
     np.testing.assert_allclose(twice(ours, *stacks), each(oracle, *stacks), rtol=2e-4, atol=2e-4)
 
 
+def test_a_stack_is_taken_matrix_by_matrix():
+    """Leading axes are lanes, too: a batch given as one array would stand still as theirs does."""
+    np.testing.assert_allclose(linalg.cholesky(jnp.asarray(SPD)), LOW, rtol=2e-4, atol=2e-4)
+    got = linalg.solve(jnp.asarray(SPD), jnp.asarray(RHS))
+    np.testing.assert_allclose(got, np.linalg.solve(SPD, RHS), rtol=2e-4, atol=2e-4)
+    if linalg.STALLS:
+        shapes = {str(eqn.invars[0].aval.shape) for eqn in equations(jax.make_jaxpr(linalg.cholesky)(SPD))}
+        assert shapes == {"(5, 5)"}
+
+
+def equations(jaxpr):
+    """Every Cholesky factorisation in a program, at any depth of it."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "cholesky":
+            yield eqn
+        for inner in jax.tree.leaves(eqn.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                yield from equations(getattr(inner, "jaxpr", inner))
+
+
 def test_what_the_lanes_share_is_given_to_each():
     got = jax.vmap(linalg.solve, in_axes=(None, 0))(jnp.asarray(SPD[0, 0]), jnp.asarray(RHS[0]))
     np.testing.assert_allclose(got, [np.linalg.solve(SPD[0, 0], b) for b in RHS[0]], rtol=2e-4, atol=2e-4)
