@@ -59,11 +59,11 @@ def subspace_distance(
 ) -> Subspaces:
     """The distance of the updates of one attribute value to those of another, and its null.
 
-    Subspaces are the k leading right singular vectors of the rows. All halves have equally many rows, half of
-    the smaller set's, since a subspace wanders more the fewer rows it is made of. Where there are as many rows
-    of each, row i of the one may be matched to row i of the other in all but the attribute (the same labels,
-    say): both are halved alike, and the half of one is held against the other half of the other, so that what
-    tells two halves apart besides the attribute is in the null as well. It works in an orthonormal
+    Subspaces are the k leading right singular vectors of the rows. All halves have equally many rows, half
+    of the smaller set's, since a subspace wanders more the fewer rows it is made of. Where there are as many
+    rows of each, row i of the one may be matched to row i of the other in all but the attribute (the same
+    labels, say): both are halved alike, and the half of one is held against the other half of the other, so
+    that what tells two halves apart besides the attribute is in the null as well. It works in an orthonormal
     basis of the span of all rows (thin QR), where there are fewer of them than entries: memory as the rows
     take, and no squared condition as in their Gram matrix.
 

@@ -19,7 +19,7 @@ from jleak.leakage.usable import (
     nested,
     usable,
 )
-from jleak.leakage.usable.information import _permutations
+from jleak.leakage.usable.information import permuted
 
 KEY = jax.random.key(0)
 
@@ -137,13 +137,74 @@ def test_labels_of_test_rows_are_never_looked_at(gaussian):
     np.testing.assert_array_equal(logs[:, 0], logs[:, 1])
 
 
-def test_permutations_stay_within_their_split():
+def test_permutations_stay_within_their_split_or_set():
     y, split = halves(100, share=0.3)
-    tasks = np.asarray(_permutations(KEY, y, split, 4))
-    for part in range(3):
-        assert (tasks[:, split == part].sum(1) == y[split == part].sum()).all()
-    assert (tasks[:, split == 2] == y[split == 2]).all()
-    assert ((tasks != y)[:, split == 0].sum(1) > 10).all()
+    for sets in (split, np.arange(100) // 4):
+        tasks = np.asarray(permuted(KEY, y, sets, count=4))
+        for part in np.unique(sets):
+            assert (tasks[:, sets == part].sum(1) == y[sets == part].sum()).all()
+        assert ((tasks != y).sum(1) > 10).all()
+
+
+@pytest.fixture(scope="module")
+def matched():
+    """Pairs of rows: what they share is loud; what tells them apart is a tenth of it, elsewhere."""
+    random = np.random.default_rng(5)
+    y, sets = np.tile([0, 1], 300), np.repeat(np.arange(300), 2)
+    loud = np.repeat(random.normal(size=(300, 12)), 2, 0) * (np.arange(12) > 0)
+    quiet = 0.1 * (2 * y[:, None] - 1) * np.eye(12)[0] + 0.025 * random.normal(size=(600, 12))
+    turn = np.linalg.qr(random.normal(size=(12, 12)))[0]
+    return {"head": jnp.asarray((loud + quiet) @ turn, jnp.float32)}, y, np.repeat([0, 1, 2], 200), sets
+
+
+def test_minibatches_keep_matched_rows_together(matched):
+    """One by one they lose in the noise of what a pair shares what pairs would show."""
+    rows, y, split, _ = matched
+    family = mlp(batch=8, steps=300, lr=0.003, hidden=(16,))
+    apart = np.random.default_rng(6).permutation(200)
+    order = np.concatenate([apart, np.arange(200, 600)])
+    found, other = (
+        usable(KEY, {"head": rows["head"][o]}, y[o], split, family=family, seeds=2, permutations=0)
+        for o in (np.arange(600), order)
+    )
+    assert found.raw[0] > 0.3
+    assert other.raw[0] < 0.1
+
+
+def test_it_can_be_compiled(matched):
+    """Rows and key traced; labels, splits and sets are of the host."""
+    y, split, sets = np.tile([0, 1], 100), np.repeat([0, 1, 2], [120, 40, 40]), np.arange(200) // 2
+
+    def fn(key, x):
+        return usable(key, {"head": x}, y, split, sets=sets, family=logistic(steps=20), permutations=3)
+
+    x = matched[0]["head"][:200]
+    found, other = jax.jit(fn)(KEY, x), fn(KEY, x)
+    np.testing.assert_allclose(found.permuted, other.permuted, atol=1e-5)
+    np.testing.assert_allclose(found.low, other.low, atol=1e-4)
+
+
+def test_permutations_within_sets_keep_the_null_true(matched):
+    rows, y, split, sets = matched
+    y = np.asarray(permuted(KEY, y, sets, count=1)[0])  # nothing to find
+    rows = {"head": jnp.asarray(np.random.default_rng(7).normal(size=(600, 12)), jnp.float32)}
+    found = usable(KEY, rows, y, split, sets=sets, family=logistic(steps=100), permutations=20)
+    assert found.raw[0] <= found.null[0] + 1e-6
+
+
+def test_the_interval_resamples_whole_sets():
+    """Four copies of each row know no more than one: half as wide an interval would be wrong."""
+    random = np.random.default_rng(8)
+    y, split = np.r_[0, 1, 0, random.integers(0, 2, 400)], np.r_[0, 0, 1, np.full(400, 2)]
+    p = random.uniform(0.3, 0.7, 403)
+    logs = np.log(np.stack([1 - p, p], 1))
+    one = measured(KEY, jnp.asarray(logs)[None, None, None], y, split)
+    again, sets = np.r_[:3, np.repeat(np.arange(3, 403), 4)], np.arange(403)
+    four = jnp.asarray(logs[again])[None, None, None]
+    as_rows, as_sets = (measured(KEY, four, y[again], split[again], sets=s) for s in (None, sets[again]))
+    width, of_rows, of_sets = (float(f.high[0] - f.low[0]) for f in (one, as_rows, as_sets))
+    np.testing.assert_allclose(of_sets, width, rtol=0.15)
+    np.testing.assert_allclose(of_rows, width / 2, rtol=0.15)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +270,7 @@ def test_exposure_finds_the_record_that_gives_batches_away():
         ({"rows": {}}, "rows must hold a layer at least"),
         ({"rows": {"head": jnp.ones((39, 2))}}, r"one row an update, 40 by split, got \(39, 2\)"),
         ({"rows": {"head": jnp.full((40, 2), jnp.nan)}}, "rows of layer 'head' must be finite"),
+        ({"sets": np.zeros(40, int)}, "each set within one split.*take Draws.sets"),
         ({"seeds": 0}, "seeds must be >= 1"),
         ({"bootstraps": 0}, "bootstraps must be >= 1"),
     ],

@@ -73,10 +73,15 @@ def mlp(
     lr: float = 0.001,
     steps: int = 600,
     every: int = 5,
-    batch: int = 128,
+    batch: int | None = None,
     decay: float = 1e-3,
 ) -> Family:
-    """A perceptron with hidden layers of these widths, by Adam on minibatches of `batch` rows.
+    """A perceptron with hidden layers of these widths, by AdamW on the full training split.
+
+    Args:
+      hidden: widths.
+      lr, steps, every, decay: as of `logistic`.
+      batch: rows a step; None takes all.
 
     Raises:
       InputError: a number out of bounds.
@@ -110,7 +115,7 @@ def trained(
       build: the network; its outputs are added to the log-frequencies of the training labels, and begin at 0.
       stack: see `Family`.
       lr, steps, every, decay: see `logistic`.
-      batch: rows a step; None takes all.
+      batch: rows a step; None takes all. See `blocks`.
 
     Raises:
       InputError: a number out of bounds.
@@ -162,7 +167,7 @@ def _fitted(
     def loss(key, params, _):
         if training.batch is None or training.batch >= len(train):
             return nll(params, x_train, y_train), None
-        chosen = jax.random.randint(key, (training.batch,), 0, len(train))
+        chosen = blocks(key, len(train), training.batch, classes)
         return nll(params, x_train[chosen], y_train[chosen]), None
 
     def score(params):
@@ -178,6 +183,20 @@ def _dense(hidden: tuple[int, ...]) -> Builder:
         return silent(perceptron(*shape, classes, hidden=hidden), ("params", f"Dense_{len(hidden)}"))
 
     return build
+
+
+def blocks(key: Key, rows: int, batch: int, together: int) -> Int[Array, " batch"]:
+    """A minibatch of `rows`, in blocks of `together` rows that stand next to each other.
+
+    As the batches of a matched set do (`draws`): their labels, of which updates speak louder than of
+    attributes, cancel out only within the set.
+
+    >>> blocks(jax.random.key(0), 100, 4, 2).reshape(2, 2) % 2
+    Array([[0, 1],
+           [0, 1]], dtype=int32)
+    """
+    first = together * jax.random.randint(key, (-(-batch // together), 1), 0, -(-rows // together))
+    return ((first + jnp.arange(together)) % rows).ravel()[:batch]
 
 
 def frequencies(y: Int[Array, " m"], classes: int) -> Float[Array, " classes"]:

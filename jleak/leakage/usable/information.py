@@ -41,8 +41,8 @@ class Usable(NamedTuple):
       value: the same, at least 0: I_V.
       bits: that in bits.
       ratio: `value` over `entropy_null`, in [0, 1].
-      low, high: 95 % interval of `raw`: bootstrap of test rows and seeds, percentiles. Batches that share
-        records make it too narrow.
+      low, high: 95 % interval of `raw`: bootstrap of test rows (or matched sets) and seeds, percentiles.
+        Batches that share records make it too narrow.
       permuted: `raw` of probes that learnt permuted labels, one a permutation.
       null: the 95th percentile of those: what a layer that says nothing may reach. NaN without permutations.
       p: share of permutations that reach `raw`, itself counted as one.
@@ -71,6 +71,7 @@ def usable(
     y: Int[np.ndarray, " m"],
     split: Split,
     *,
+    sets: Int[np.ndarray, " m"] | None = None,
     family: Family | None = None,
     seeds: int = 3,
     permutations: int = 20,
@@ -85,14 +86,16 @@ def usable(
       rows: the updates, a matrix a layer (or a set of layers: `cumulative`); the results keep their order.
       y: the attribute of each update, whole numbers from 0.
       split: of each update, 0 training, 1 validation, 2 test.
+      sets: of each update, the number of its matched set (`Draws.sets`): labels are permuted within sets,
+        and the interval resamples whole ones. None: all of a split is one set, and rows are resampled.
       family: of the probes; None takes `logistic()`.
       seeds: trainings of each layer.
-      permutations: trainings of each layer and seed on labels permuted within training and validation.
+      permutations: trainings of each layer and seed on labels permuted in training and validation.
       bootstraps: resamplings behind the interval.
 
     Raises:
       InputError: labels that are not as many whole numbers as updates, a value without training rows, an
-        empty split, rows that the family refuses.
+        empty split, sets that reach over two splits, rows that the family refuses.
 
     >>> y, split = np.arange(90) % 2, np.arange(90) // 2 % 3
     >>> rows = {"shows": jnp.asarray(y[:, None], float), "hides": jnp.ones((90, 1))}
@@ -106,13 +109,21 @@ def usable(
     family = logistic() if family is None else family
     y = values(y, split)
     x = family.stack(rows, split)
-    tasks = jnp.stack([jnp.asarray(y), *_permutations(stream(key, "permutations"), y, split, permutations)])
+    within = np.asarray(split) if sets is None else _sets(sets, split)
+    shuffled = permuted(stream(key, "permutations"), y, within, count=permutations)
+    tasks = jnp.concatenate([y[None], jnp.where(np.asarray(split) == 2, y, shuffled)])
     logs = family.predict(stream(key, "probes"), x, tasks, split, int(y.max()) + 1, seeds)
-    return measured(stream(key, "bootstrap"), logs, y, split, bootstraps=bootstraps)
+    return measured(stream(key, "bootstrap"), logs, y, split, sets=sets, bootstraps=bootstraps)
 
 
 def measured(
-    key: Key, logs: LogProbs, y: Int[np.ndarray, " m"], split: Split, *, bootstraps: int = 1000
+    key: Key,
+    logs: LogProbs,
+    y: Int[np.ndarray, " m"],
+    split: Split,
+    *,
+    sets: Int[np.ndarray, " m"] | None = None,
+    bootstraps: int = 1000,
 ) -> Usable:
     """The measures, from log-probabilities of all rows; the first task is the attribute, others permutations.
 
@@ -130,9 +141,9 @@ def measured(
     known = jnp.log(frequencies(jnp.asarray(y[train]), logs.shape[-1]))[y[test]]
     gains = logs[..., test, y[test]] - known
     means = gains.mean((2, 3))  # (layers, tasks)
-    raw, permuted = means[:, 0], means[:, 1:]
+    raw, others = means[:, 0], means[:, 1:]
     entropy_null = -known.mean()
-    low, high = _interval(key, gains[:, 0], bootstraps)
+    low, high = _interval(key, gains[:, 0], test if sets is None else _sets(sets, split)[test], bootstraps)
     value = jnp.maximum(raw, 0.0)
     return Usable(
         entropy_null=entropy_null,
@@ -143,9 +154,9 @@ def measured(
         ratio=value / entropy_null,
         low=low,
         high=high,
-        permuted=permuted,
-        null=_null(permuted),
-        p=_p(raw, permuted),
+        permuted=others,
+        null=_null(others),
+        p=_p(raw, others),
         pvi=gains[:, 0].mean(1),
         probabilities=jnp.exp(logs[:, 0][..., test, :]).mean(1),
     )
@@ -175,8 +186,8 @@ def nested(found: Sequence[Usable]) -> Usable:
         return jnp.take_along_axis(each, chosen.reshape(1, -1, *[1] * (each.ndim - 2)), 0)[0]
 
     best = jax.tree.map(pick, *found)
-    permuted = jnp.stack([one.permuted for one in found]).max(0)
-    return best._replace(permuted=permuted, null=_null(permuted), p=_p(best.raw, permuted))
+    others = jnp.stack([one.permuted for one in found]).max(0)
+    return best._replace(permuted=others, null=_null(others), p=_p(best.raw, others))
 
 
 def values(y: Int[np.ndarray, " m"], split: Split) -> Int[np.ndarray, " m"]:
@@ -205,40 +216,54 @@ def values(y: Int[np.ndarray, " m"], split: Split) -> Int[np.ndarray, " m"]:
     return y
 
 
-def _permutations(key: Key, y: np.ndarray, split: Split, count: int) -> Array:
-    """Labels permuted within training and within validation; those of the test rows stay."""
-    parts = members(split)[:2]
+def permuted(
+    key: Key, y: Int[np.ndarray, " m"], sets: Int[np.ndarray, " m"], *, count: int
+) -> Int[Array, "count m"]:
+    """Labels permuted within each set, `count` times.
 
-    def one(key):
-        shuffled = jnp.asarray(y)
-        for k, where in zip(jax.random.split(key), parts, strict=True):
-            shuffled = shuffled.at[where].set(jax.random.permutation(k, y[where]))
-        return shuffled
+    >>> permuted(jax.random.key(0), np.array([5, 5, 7, 7]), np.array([0, 0, 1, 1]), count=2).tolist()
+    [[5, 5, 7, 7], [5, 5, 7, 7]]
+    """
+    bits = jax.random.bits(key, (count, len(y)), "uint32")
+    places = np.argsort(sets, kind="stable")
+    y, sets = jnp.asarray(y), jnp.asarray(sets)
+    return jax.vmap(lambda one: jnp.zeros_like(y).at[places].set(y[jnp.lexsort((one, sets))]))(bits)
 
-    return jax.vmap(one)(jax.random.split(key, count)) if count else jnp.empty((0, len(y)), int)
+
+def _sets(sets: np.ndarray, split: Split) -> np.ndarray:
+    sets, split = np.asarray(sets), np.asarray(split)
+    if sets.shape != split.shape or len(np.unique(sets)) != len(np.unique(np.stack([sets, split]), axis=1).T):
+        raise InputError(
+            f"sets must be one number an update, {len(split)}, each set within one split, got shape "
+            f"{sets.shape}; take Draws.sets"
+        )
+    return sets
 
 
-def _interval(key: Key, gains: Float[Array, "layers seeds tests"], count: int) -> tuple[Array, Array]:
-    """The 2.5th and the 97.5th percentile of the mean, rows and seeds resampled."""
-    _, seeds, tests = gains.shape
-    k_seeds, k_tests = jax.random.split(key)
+def _interval(
+    key: Key, gains: Float[Array, "layers seeds tests"], sets: np.ndarray, count: int
+) -> tuple[Array, Array]:
+    """The 2.5th and the 97.5th percentile of the mean, sets of rows and seeds resampled."""
+    place = np.unique(sets, return_inverse=True)[1]
+    sizes = np.bincount(place)
+    sums = jnp.zeros((*gains.shape[:2], len(sizes)), gains.dtype).at[..., place].add(gains)
+    k_seeds, k_sets = jax.random.split(key)
 
-    def weights(key, size):
+    def draws(key, size):
         drawn = jax.random.randint(key, (count, size), 0, size)
-        return jax.vmap(lambda places: jnp.bincount(places, length=size))(drawn) / size
+        return jax.vmap(lambda places: jnp.bincount(places, length=size))(drawn)
 
-    means = jnp.einsum("lst,bs,bt->lb", gains, weights(k_seeds, seeds), weights(k_tests, tests))
+    of_seed, of_set = draws(k_seeds, gains.shape[1]), draws(k_sets, len(sizes))
+    means = jnp.einsum("lst,bs,bt->lb", sums, of_seed, of_set) / (of_set @ sizes * gains.shape[1])
     low, high = jnp.quantile(means, jnp.array([0.025, 0.975]), axis=1)
     return low, high
 
 
-def _null(permuted: Float[Array, "layers permutations"]) -> Float[Array, " layers"]:
-    if not permuted.shape[1]:
-        return jnp.full(len(permuted), jnp.nan)
-    return jnp.quantile(permuted, 0.95, axis=1)
+def _null(others: Float[Array, "layers permutations"]) -> Float[Array, " layers"]:
+    if not others.shape[1]:
+        return jnp.full(len(others), jnp.nan)
+    return jnp.quantile(others, 0.95, axis=1)
 
 
-def _p(
-    raw: Float[Array, " layers"], permuted: Float[Array, "layers permutations"]
-) -> Float[Array, " layers"]:
-    return (1 + (permuted >= raw[:, None]).sum(1)) / (1 + permuted.shape[1])
+def _p(raw: Float[Array, " layers"], others: Float[Array, "layers permutations"]) -> Float[Array, " layers"]:
+    return (1 + (others >= raw[:, None]).sum(1)) / (1 + others.shape[1])

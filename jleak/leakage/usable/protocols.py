@@ -29,11 +29,13 @@ class Draws(NamedTuple):
       value: each batch's attribute: under `homogeneous` the place of the value among the sorted ones that
         occur; under `presence` 1 where the batch has it, else 0.
       split: 0 training, 1 validation, 2 test. No record, or group, is in two of them.
+      sets: each batch's matched set, counted from 0; the batches of one stand next to each other.
     """
 
     picks: Int[np.ndarray, "m n"]
     value: Int[np.ndarray, " m"]
     split: Int[np.ndarray, " m"]
+    sets: Int[np.ndarray, " m"]
 
 
 def draws(
@@ -93,6 +95,7 @@ def draws(
         np.concatenate(picks),
         np.tile(np.arange(values), sum(sets)),
         np.repeat(np.arange(len(sets)), np.array(sets) * values),
+        np.repeat(np.arange(sum(sets)), values),
     )
     apart(found.picks, found.split, groups)
     return found
@@ -122,7 +125,8 @@ def batches(
     for split, size in enumerate(sets):
         records = np.flatnonzero(place == split)
         picks.append(_drawn(stream(key, SPLITS[split]), [[records]], size, n, n, SPLITS[split]))
-    found = Draws(np.concatenate(picks), np.zeros(count, int), np.repeat(np.arange(len(sets)), sets))
+    split = np.repeat(np.arange(len(sets)), sets)
+    found = Draws(np.concatenate(picks), np.zeros(count, int), split, np.arange(count))
     apart(found.picks, found.split, groups)
     return found
 
