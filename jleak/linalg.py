@@ -4,7 +4,8 @@ On a CPU jaxlib 0.10.0 to 0.11.0 spread a batch of matrices over the very pool o
 once every thread waits, none is left to work, and the program stands still for good. It takes several lanes
 on several devices (the four lanes of CMA-ES on two devices did it each time). There, what this module has
 goes through the lanes of a `vmap`, or a stack of matrices, one matrix after the other; elsewhere it is JAX's
-own. Such loops have no reverse mode: what is differentiated needs a rule of its own (`jleak.search.bayesian.process.evidence`).
+own. Such loops have no reverse mode: what is differentiated needs a rule of its own
+(`jleak.search.bayesian.process.evidence`).
 """
 
 import functools

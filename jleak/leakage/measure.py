@@ -34,14 +34,16 @@ class Sample(NamedTuple):
         (`jleak.leakage.projection.sketch`).
       x: the images behind each.
       value: the attribute of each batch; 0 where batches were not drawn by one.
-      split: 0 for training, 1 for validation, 2 for test (`jleak.leakage.usable`). Both on the host: what is
-        computed is shaped by them.
+      split: 0 for training, 1 for validation, 2 for test (`jleak.leakage.usable`).
+      sets: which batches are matched in all but the attribute. All three on the host: what is computed is
+        shaped by them.
     """
 
     rows: tuple[Float[Array, "m k"], ...]
     x: Float[Array, "m n h w c"]
     value: Int[np.ndarray, " m"]
     split: Int[np.ndarray, " m"]
+    sets: Int[np.ndarray, " m"]
 
 
 class Leak(NamedTuple):

@@ -140,8 +140,16 @@ def usable_information(
 
     def fn(key, sample):
         rows = together(sample)
-        settings = {"family": FAMILIES[family](), "seeds": seeds, "permutations": permutations}
-        found = usable(key, rows, sample.value, sample.split, **settings)
+        found = usable(
+            key,
+            rows,
+            sample.value,
+            sample.split,
+            sets=sample.sets,
+            family=FAMILIES[family](),
+            seeds=seeds,
+            permutations=permutations,
+        )
         numbers = {n: getattr(found, n) for n in ("ratio", "bits", "raw", "low", "high", "null", "p")}
         return split_off(numbers | _rated(found.probabilities, sample))
 
@@ -158,7 +166,9 @@ def _rated(probabilities: Float[Array, "sets tests values"], sample: Sample) -> 
         "balanced": jnp.stack([balanced_accuracy(one, true, classes=values).value for one in guess]),
     }
     if values == 2:
-        rated["auc"] = jnp.stack([auc(one[:, 1], true).value for one in probabilities])
+        areas = [auc(one[:, 1], true) for one in probabilities]
+        for name, part in zip(("auc", "auc_low", "auc_high"), zip(*areas, strict=True), strict=True):
+            rated[name] = jnp.stack(part)
     return rated
 
 

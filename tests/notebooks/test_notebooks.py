@@ -83,6 +83,12 @@ SHORT = {
         pictures=5,
         makes=("optimizers/report.html",),
     ),
+    "06_measure_without_attacking": Short(
+        parameters='DATASET = "digits"\nSTAGES = [0, 300]\nSIGMAS = [0.01, 0.1]\nRECORDS = 4\nUPDATES = 120',
+        prints=("sigma 0.01: ", "noise 0.01: nats of one image", "head   usable", "rank correlation"),
+        pictures=3,
+        makes=("measured/report.html",),
+    ),
 }
 
 

@@ -87,17 +87,22 @@ def of_updates(measure: Measure, drawn: Draws) -> Callable:
     def program(keys, rows, x):
         def one(args):
             key, rows = args
-            return measure.fn(key, Sample(rows, x, drawn.value, drawn.split))
+            return measure.fn(key, sample(drawn, rows, x))
 
         return lax.map(one, (keys, rows))
 
     return program
 
 
+def sample(drawn: Draws, rows: tuple[Float[Array, "m k"], ...], x: Float[Array, "m n h w c"]) -> Sample:
+    """One model's updates of these batches."""
+    return Sample(rows, x, drawn.value, drawn.split, drawn.sets)
+
+
 def one_after_the_other(measure: Measure, drawn: Draws, keys: Key, rows: tuple, x: Array) -> Leak:
     """What `of_updates` gives, for a measure that JAX cannot compile."""
     found = [
-        measure.fn(key, Sample(jax.tree.map(lambda leaf, i=i: leaf[i], rows), x, drawn.value, drawn.split))
+        measure.fn(key, sample(drawn, jax.tree.map(lambda leaf, i=i: leaf[i], rows), x))
         for i, key in enumerate(keys)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)

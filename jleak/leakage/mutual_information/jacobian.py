@@ -170,17 +170,7 @@ def jacobian_lanczos(
 
     signs = jax.random.rademacher(stream(key, "probes"), (probes, n, len(factor)), factor.dtype)
     found = lax.map(part, _parts(count, n))
-    total, layers, until, without = jnp.split(found, (1, 1 + count, 1 + 2 * count))
-    samples = total - without if n > 1 else total
-    return Information(
-        total.mean(),
-        layers.mean(1),
-        jnp.diff(until.mean(1), prepend=0.0),
-        samples.mean(1),
-        sigmas,
-        _standard_error(total)[0],
-        _standard_error(samples),
-    )
+    return _assembled(found, sigmas)
 
 
 def quadrature(
@@ -238,6 +228,22 @@ def _parts(layers: int, n: int) -> tuple[Float[Array, "parts layers"], Float[Arr
         return of_layers, jnp.ones((len(of_layers), 1))
     images = jnp.concatenate([jnp.ones((len(of_layers), n)), 1 - jnp.eye(n)])
     return jnp.concatenate([of_layers, jnp.broadcast_to(all_, (n, layers))]), images
+
+
+def _assembled(found: Float[Array, "parts probes"], sigmas: Float[Array, " layers"]) -> Information:
+    """The estimates of `_parts` as what is known of the whole, of layers and of images."""
+    count = len(sigmas)
+    total, layers, until, without = jnp.split(found, (1, 1 + count, 1 + 2 * count))
+    samples = total - without if len(without) else total
+    return Information(
+        total.mean(),
+        layers.mean(1),
+        jnp.diff(until.mean(1), prepend=0.0),
+        samples.mean(1),
+        sigmas,
+        _standard_error(total)[0],
+        _standard_error(samples),
+    )
 
 
 def _standard_error(found: Float[Array, "parts probes"]) -> Float[Array, " parts"]:

@@ -91,6 +91,7 @@ def nearest_information(
     >>> bool(nearest_information(x, x**2) > 3)
     True
     """
+    x, g = jnp.asarray(x), jnp.asarray(g)
     m = len(x)
     if whole("neighbors", neighbors) >= m:
         raise InputError(f"neighbors must be < rows, got neighbors={neighbors}, rows={m}; draw more pairs")

@@ -37,7 +37,7 @@ def mine(
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = mine(jax.random.key(1), x, x + noise / 2, steps=50, lr=0.01)  # log(5)/2 = 0.8
+    >>> found = mine(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
     >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
     (True, True)
     """
@@ -57,7 +57,7 @@ def infonce(key: Key, x: Float[Array, "m px"], g: Float[Array, "m pg"], **traini
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = infonce(jax.random.key(1), x, x + noise / 2, steps=50, lr=0.01)  # log(5)/2 = 0.8
+    >>> found = infonce(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
     >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
     (True, True)
     """
@@ -77,7 +77,7 @@ def nwj(key: Key, x: Float[Array, "m px"], g: Float[Array, "m pg"], **training) 
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = nwj(jax.random.key(1), x, x + noise / 2, steps=50, lr=0.01)  # log(5)/2 = 0.8
+    >>> found = nwj(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
     >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
     (True, True)
     """
@@ -101,7 +101,7 @@ def smile(
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = smile(jax.random.key(1), x, x + noise / 2, steps=50, lr=0.01)  # log(5)/2 = 0.8
+    >>> found = smile(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
     >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
     (True, True)
     """
