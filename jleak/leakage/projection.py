@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jleak import linalg
 from jleak.check import whole
 from jleak.types import Key
 
-NONZEROS = 8
+NONZEROS = 4
 """Places to which the sketch sends each entry."""
 
 
@@ -33,6 +33,38 @@ class Components(NamedTuple):
         return (rows - self.mean) @ self.axes.T
 
 
+class Plan(NamedTuple):
+    """Where a sketch sends each entry of a vector, and with which sign; `NONZEROS` places each."""
+
+    places: Int[Array, "s p"]
+    signs: Float[Array, "s p"]
+
+
+def plan(key: Key, p: int, k: int) -> Plan:
+    """The sketch of vectors of `p` entries to `k`, drawn once for all of them.
+
+    Raises:
+      InputError: k is not a whole number >= 1.
+    """
+    whole("k", k)
+    k_place, k_sign = jax.random.split(key)
+    return Plan(
+        jax.random.randint(k_place, (NONZEROS, p), 0, k), jax.random.rademacher(k_sign, (NONZEROS, p), float)
+    )
+
+
+def sketched(v: Float[Array, " p"], of: Plan, k: int) -> Float[Array, " k"]:
+    """The vector, sketched by a plan.
+
+    >>> v = jnp.arange(9.0)
+    >>> of = plan(jax.random.key(0), 9, 4)
+    >>> bool(jnp.allclose(sketched(2 * v, of, 4), 2 * sketched(v, of, 4)))
+    True
+    """
+    found = jnp.zeros(k, v.dtype).at[of.places].add(of.signs.astype(v.dtype) * v)
+    return found / jnp.sqrt(jnp.asarray(NONZEROS, v.dtype))
+
+
 def sketch(key: Key, v: Float[Array, " p"], k: int) -> Float[Array, " k"]:
     """A random projection of `v` that keeps lengths in the mean; `v` itself, filled with zeros, up to k.
 
@@ -51,12 +83,7 @@ def sketch(key: Key, v: Float[Array, " p"], k: int) -> Float[Array, " k"]:
     whole("k", k)
     if len(v) <= k:
         return jnp.zeros(k, v.dtype).at[: len(v)].set(v)
-    out = jnp.zeros(k, v.dtype)
-    for one in jax.random.split(key, NONZEROS):
-        place, sign = jax.random.split(one)
-        places = jax.random.randint(place, v.shape, 0, k)
-        out = out.at[places].add(v * jax.random.rademacher(sign, v.shape, v.dtype))
-    return out / jnp.sqrt(jnp.asarray(NONZEROS, v.dtype))
+    return sketched(v, plan(key, len(v), k), k)
 
 
 def components(rows: Float[Array, "m p"], k: int) -> Components:

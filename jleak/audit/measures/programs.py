@@ -1,6 +1,6 @@
 """What is computed on the device for a measure: of one batch after the other, or of many updates at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import jax
@@ -16,7 +16,7 @@ from jleak.audit.parts import Floats, client_of, defense_of, loss_of, threat_of
 from jleak.data import pixels
 from jleak.leakage.layers import by_layer, layer_names
 from jleak.leakage.measure import Leak, Measure, Sample, Subject
-from jleak.leakage.projection import sketch
+from jleak.leakage.projection import Plan, plan, sketched
 from jleak.leakage.usable.protocols import Draws
 from jleak.types import Key, Model, Params
 
@@ -55,30 +55,40 @@ def updates(case: MeasureCase, model: Model, where: Layout) -> Callable:
     A layer longer than `case.width` is sketched, by the key, alike in all updates; a shorter one is as it is.
     """
     names = layer_names(model)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))["params"]
+    sizes = [size_of(name, shapes) for name in names]
 
     def program(params, pool, key, floats, slots):
         def one(shared, lane):
-            params, pool, key, floats = shared
+            params, pool, by, floats = shared
             number, own_key, picks = lane
             own = jax.tree.map(lambda leaf: leaf[number], params)
             update = subject(case, model, own, floats).client(own_key, own, pool.batch(picks))
-            return shortened(by_layer(names, update), key, case.width)
+            return shortened(by_layer(names, update), by, case.width)
 
-        return lanes.over(where, one, (params, pool, key, floats), slots)
+        by = plans(key, sizes, case.width)
+        return lanes.over(where, one, (params, pool, by, floats), slots)
 
     return program
 
 
-def shortened(layers: tuple[Float[Array, " p"], ...], key, width: int) -> tuple[Float[Array, " k"], ...]:
-    """Each layer as it is, or sketched where it is longer than `width`; a key for each, by its place.
+def plans(key: Key, sizes: Sequence[int], width: int) -> tuple[Plan | None, ...]:
+    """How layers of these sizes are sketched to `width`, a key for each, by its place; None: not at all."""
+    return tuple(
+        plan(jax.random.fold_in(key, i), size, width) if size > width else None
+        for i, size in enumerate(sizes)
+    )
 
-    >>> [len(row) for row in shortened((jnp.ones(9), jnp.ones(3)), jax.random.key(0), 4)]
+
+def shortened(
+    layers: tuple[Float[Array, " p"], ...], by: tuple[Plan | None, ...], width: int
+) -> tuple[Float[Array, " k"], ...]:
+    """Each layer as it is, or sketched.
+
+    >>> [len(row) for row in shortened((jnp.ones(9), jnp.ones(3)), plans(jax.random.key(0), (9, 3), 4), 4)]
     [4, 3]
     """
-    return tuple(
-        row if len(row) <= width else sketch(jax.random.fold_in(key, i), row, width)
-        for i, row in enumerate(layers)
-    )
+    return tuple(row if of is None else sketched(row, of, width) for row, of in zip(layers, by, strict=True))
 
 
 def of_updates(measure: Measure, drawn: Draws) -> Callable:

@@ -20,8 +20,8 @@ def gaussian(
     """1/2 log(det C_x det C_g / det C) of the principal components' covariance, shrunk.
 
     Of any joint distribution it sees what is linear: the information of the Gaussian of the same covariance.
-    C is shrunk (`ledoit_wolf`), which takes away nearly all of the bias dx dg / 2m of unrelated vectors. The
-    interval is the normal approximation of the score's: (x^T C_x^-1 x + g^T C_g^-1 g - z^T C^-1 z)/2 is the
+    C is shrunk (`ledoit_wolf`), which takes away nearly all of the bias dx dg / 2m of unrelated vectors and
+    leaves a little too few nats of closely related ones. The interval is the normal approximation of the score's: (x^T C_x^-1 x + g^T C_g^-1 g - z^T C^-1 z)/2 is the
     influence of a pair z = (x, g) on the estimate. Where g is a function of x, the information is infinite
     and the estimate stops at its cap, which shrinkage sets.
 
@@ -90,28 +90,28 @@ def ledoit_wolf(rows: Float[Array, "m p"]) -> tuple[Float[Array, "p p"], Float[A
     C* = (1 - s) C + s mu I with mu = tr C / p and s the least of 1 and b / d, d = |C - mu I|^2 / p,
     b = mean_i |z_i z_i^T - C|^2 / (m p): what minimises the expected squared error (Ledoit and Wolf, "A
     well-conditioned estimator for large-dimensional covariance matrices", Journal of Multivariate Analysis
-    2004).
+    2004). Columns that do not vary do not count; they get the variance mu.
 
     >>> rows = jax.random.normal(jax.random.key(0), (50, 10)) * 2
     >>> covariance, shrinkage = ledoit_wolf(rows)
     >>> bool(shrinkage > 0.5), bool(abs(covariance - 4 * jnp.eye(10)).max() < 1.5)
     (True, True)
     """
-    m, p = rows.shape
+    m = len(rows)
     rows = rows - rows.mean(0)
     cov = rows.T @ rows / m
+    moves = jnp.diag(cov) > 0
+    p = jnp.maximum(moves.sum(), 1)
     mu = jnp.trace(cov) / p
     b = (jnp.square((rows**2).sum(1)).sum() / m - jnp.square(cov).sum()) / (m * p)
-    d = jnp.square(cov - mu * jnp.eye(p)).sum() / p
+    d = jnp.square(cov - mu * jnp.diag(moves.astype(cov.dtype))).sum() / p
     shrinkage = jnp.clip(b / jnp.where(d > 0, d, 1.0), 0.0, 1.0)
-    return (1 - shrinkage) * cov + shrinkage * mu * jnp.eye(p), shrinkage
+    aims = jnp.where(mu > 0, mu, 1.0) * jnp.where(moves, shrinkage, 1.0)
+    return (1 - shrinkage) * cov + jnp.diag(aims), shrinkage
 
 
 def _covariance(x, g):
-    z = jnp.concatenate([x, g], 1)
-    cov, shrinkage = ledoit_wolf(z)
-    still = jnp.square(z).sum(0) == 0  # nothing varies along it: it tells nothing, at any variance
-    return cov + jnp.diag(jnp.where(still, 1.0, 0.0)), shrinkage
+    return ledoit_wolf(jnp.concatenate([x, g], 1))
 
 
 def _scores(cov, x, g) -> Float[Array, " m"]:

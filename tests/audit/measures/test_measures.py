@@ -12,7 +12,7 @@ from jleak.audit.cohort.stages import Memory, placed
 from jleak.audit.measures import driver
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.config import cases, measure_config_of
-from jleak.audit.measures.programs import shortened
+from jleak.audit.measures.programs import plans, shortened
 from jleak.audit.measures.trial import drawn_for, measure_of, summary, trial
 from jleak.check import InputError
 from jleak.clients import fedsgd
@@ -148,8 +148,9 @@ def test_nobody_is_in_training_and_test(digits):
 
 def test_layers_are_sketched_by_one_key(digits):
     rows = jax.random.normal(jax.random.key(1), (2, 100))
-    one, other = (shortened((row,), jax.random.key(0), 16)[0] for row in rows)
-    both = shortened((rows.sum(0),), jax.random.key(0), 16)[0]
+    by = plans(jax.random.key(0), (100,), 16)
+    one, other = (shortened((row,), by, 16)[0] for row in rows)
+    both = shortened((rows.sum(0),), by, 16)[0]
     np.testing.assert_allclose(one + other, both, atol=1e-5)  # linear, so the projection is the same
 
 

@@ -5,7 +5,7 @@ neither has seen. Where the critic is not the best there is, that is less than t
 which is no bound). No sample of n pairs supports more than about log n (McAllester and Stratos, "Formal
 Limitations on the Measurement of Mutual Information", AISTATS 2020): the cap, log of the pairs held out.
 
-What each also takes: `dims`, `kind`, `hidden`, `batch`, `steps`, `every`, `lr` and `held`, as
+What each also takes: `dims`, `kind`, `hidden`, `batch`, `steps`, `every`, `lr`, `decay` and `held`, as
 `jleak.leakage.mutual_information.neural.train.trained`.
 """
 

@@ -51,11 +51,12 @@ def trained(
     steps: int = 2000,
     every: int = 50,
     lr: float = 1e-3,
+    decay: float = 1.0,
     held: int = 4096,
 ) -> Estimate:
     """The bound on pairs that its critic has not seen.
 
-    Adam, its learning rate warmed up and then falling. The critic begins at 0 everywhere, where the bound is
+    AdamW, its learning rate warmed up and then falling. The critic begins at 0 everywhere, where the bound is
     0, and the best on the pairs set aside is kept: where nothing can be learnt, that is often the first, with
     0 for estimate and interval.
 
@@ -67,7 +68,8 @@ def trained(
       kind: of critic: `separable`, or `joint`, with a smaller batch and fewer held.
       hidden: widths of the critic's networks.
       batch: pairs a step; each x with all their g.
-      steps, every, lr: of the training; `every` so many steps the critic is compared with the best so far.
+      steps, every, lr, decay: of the training; `every` so many steps the critic is compared with the best so
+        far. `decay`, of the weights, is for few pairs or little information, which critics learn by heart.
       held: pairs set aside to choose by, and as many more to measure on: at most a quarter of all each.
 
     Raises:
@@ -84,7 +86,7 @@ def trained(
     sample = pairs(x, g, dims, most=MOST)
     held = _held(held, len(x))
     network = critic(kind, sample.x.shape[1], sample.g.shape[1], hidden=hidden)
-    learn = functools.partial(fit, optimizer=_optimizer(lr, steps), steps=steps, every=every)
+    learn = functools.partial(fit, optimizer=_optimizer(lr, decay, steps), steps=steps, every=every)
     order, other, key = jax.random.split(key, 3)
     sample = mixed(order, sample)
 
@@ -126,11 +128,12 @@ def _held(held: int, rows: int) -> int:
     return held
 
 
-def _optimizer(lr: float, steps: int) -> optax.GradientTransformation:
+def _optimizer(lr: float, decay: float, steps: int) -> optax.GradientTransformation:
     number("lr", lr, above=0)
+    number("decay", decay, least=0)
     begin = max(1, int(WARMUP * whole("steps", steps)))
     rates = optax.warmup_cosine_decay_schedule(0.0, lr, begin, steps + 1)
-    return optax.chain(optax.clip_by_global_norm(NORM), optax.adam(rates))
+    return optax.chain(optax.clip_by_global_norm(NORM), optax.adamw(rates, weight_decay=decay))
 
 
 def mixed(key: Key, sample: Pairs) -> Pairs:
