@@ -21,9 +21,10 @@ def gaussian(
 
     Of any joint distribution it sees what is linear: the information of the Gaussian of the same covariance.
     C is shrunk (`ledoit_wolf`), which takes away nearly all of the bias dx dg / 2m of unrelated vectors and
-    leaves a little too few nats of closely related ones. The interval is the normal approximation of the score's: (x^T C_x^-1 x + g^T C_g^-1 g - z^T C^-1 z)/2 is the
-    influence of a pair z = (x, g) on the estimate. Where g is a function of x, the information is infinite
-    and the estimate stops at its cap, which shrinkage sets.
+    leaves a little too few nats of closely related ones. The interval is the normal approximation of the
+    score's: (x^T C_x^-1 x + g^T C_g^-1 g - z^T C^-1 z)/2 is the influence of a pair z = (x, g) on the
+    estimate. Where g is a linear function of x, the information is infinite, and the estimate stops at its
+    cap, which shrinkage sets.
 
     Args:
       key: for the shuffled pairs.

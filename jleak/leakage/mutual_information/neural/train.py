@@ -12,7 +12,15 @@ from jaxtyping import Array, Float, PyTree
 
 from jleak.check import InputError, number, whole
 from jleak.leakage.fit import Fit, fit
-from jleak.leakage.mutual_information.estimate import Dims, Estimate, Pairs, estimate, pairs, shuffled
+from jleak.leakage.mutual_information.estimate import (
+    Dims,
+    Estimate,
+    Pairs,
+    estimate,
+    normal_scores,
+    pairs,
+    shuffled,
+)
 from jleak.leakage.mutual_information.neural.bounds import Bound, error, uniform
 from jleak.leakage.mutual_information.neural.critic import Critic, critic
 from jleak.types import Key
@@ -57,8 +65,9 @@ def trained(
     """The bound on pairs that its critic has not seen.
 
     AdamW, its learning rate warmed up and then falling. The critic begins at 0 everywhere, where the bound is
-    0, and the best on the pairs set aside is kept: where nothing can be learnt, that is often the first, with
-    0 for estimate and interval.
+    0, and the best on the pairs set aside is kept: where nothing is learnt, that is the first, with 0 for
+    estimate and width of the interval. Components are taken by their normal scores: those of gradients
+    have tails so heavy that e^T of a few pairs would be all that a bound is made of.
 
     Args:
       key: for the split, the shuffle, the critics and their batches.
@@ -84,6 +93,7 @@ def trained(
     """
     whole("batch", batch, least=2, hint="a pair needs another to be told from")
     sample = pairs(x, g, dims, most=MOST)
+    sample = sample._replace(x=normal_scores(sample.x), g=normal_scores(sample.g))
     held = _held(held, len(x))
     network = critic(kind, sample.x.shape[1], sample.g.shape[1], hidden=hidden)
     learn = functools.partial(fit, optimizer=_optimizer(lr, decay, steps), steps=steps, every=every)
