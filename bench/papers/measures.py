@@ -20,13 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
 from common import RESULTS, save
 
 from jleak.audit import cache, lanes, store
 from jleak.audit.measures.config import cases, measure_config_of
 from jleak.audit.measures.driver import prepared, run
 from jleak.report.measures import figures, rows
-from jleak.report.measures.scatter import points
+from jleak.report.measures.scatter import correlation, named, points
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 LEARNING = {"name": "lenet", "args": {"activation_fn": "relu", "init": "lecun"}}
@@ -77,7 +78,7 @@ def metric(folder: Path, chosen: list[str]) -> None:
             train_steps=STAGES,
             batches=[1, 2, 8],
             defenses=["none", "gaussian:sigma=0.01", "gaussian:sigma=0.1"],
-            measures=["mutual_information", "sensitivity", "mixing"],
+            measures=["mutual_information:sigma=0.0001", "sensitivity", "mixing"],
             attacks=["inverting:steps=300"],
             count=2,
             records=6,
@@ -89,16 +90,26 @@ def metric(folder: Path, chosen: list[str]) -> None:
         one.measure: {"rho": one.rho, "low": one.low, "high": one.high, "settings": len(one.middle)}
         for one in points(found)
     }
-    result["within"] = {
-        name: {
-            one.measure: [one.rho, one.low, one.high]
-            for one in points([b for b, n in zip(found, settings, strict=True) if n == name])
-        }
-        for name in dict.fromkeys(settings)
-    }
+    result["predicted_mse"] = predicted(found)
+    result["within"] = {}
+    for name in dict.fromkeys(settings):
+        own = [block for block, other in zip(found, settings, strict=True) if other == name]
+        ranked = {one.measure: [one.rho, one.low, one.high] for one in points(own)}
+        bound = predicted(own)
+        result["within"][name] = ranked | {"predicted_mse": [bound[k] for k in ("rho", "low", "high")]}
     (picture,) = figures.scatters(found, made(folder))
     shutil.copy(picture.path, RESULTS / "measures-metric.png")
     save("measures-metric", result)
+
+
+def predicted(found: list[rows.Block]) -> dict:
+    """Rank correlation of the error that a linear Gaussian model leaves with the attack's, over settings."""
+    pairs = [
+        (np.median(named(block.measures, "mutual information").whole["mse"]), block.attacks[0].total.median)
+        for block in found
+    ]
+    rho, low, high = correlation(*np.array(pairs).T)
+    return {"rho": rho, "low": low, "high": high, "pairs": [[float(f"{v:.4g}") for v in p] for p in pairs]}
 
 
 def told(name: str, block: rows.Block) -> dict:
@@ -122,11 +133,11 @@ def layers(folder: Path, chosen: list[str]) -> None:
             train_lr=0.05,
             batches=[4],
             measures=[
-                "sensitivity", "mutual_information", "usable_information:of=images",
-                "usable_information:of=attribute,permutations=10", "subspace_distance",
+                "sensitivity", "mutual_information:components=16", "usable_information:of=images",
+                "usable_information:of=attribute,permutations=4,seeds=1", "subspace_distance",
             ],
             count=1,
-            records=8,
+            records=4,
             updates=600,
             lanes=2,
         )  # fmt: skip
@@ -147,7 +158,7 @@ def aggregation(folder: Path, chosen: list[str]) -> None:
     """What larger batches, local steps, dropout and DP-SGD do to the information of a LeNet's update."""
     result = {}
     for name in chosen or ["gender", "cifar10"]:
-        measures = ["usable_information:of=images", "usable_information:of=attribute,permutations=10"]
+        measures = ["usable_information:of=images", "usable_information:of=attribute,permutations=4,seeds=1"]
         shared = {
             **SETS[name], "models": [LEARNING], "train_steps": [300], "count": 2, "records": 8,
             "measures": [*measures, "mutual_information"],

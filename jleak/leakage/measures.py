@@ -92,6 +92,7 @@ def mutual_information(
         found = LINEARISED[estimator](*whose, sigma=sigma, factor=known, draws=draws)
         layers = {"nats": found.layers, "increment": found.increments, "sigma": found.sigmas}
         of_one = {"sample": found.samples.mean(), "most": found.samples.max()}
+        of_one |= {} if estimator == "jacobian_lanczos" else {"mse": found.mse.mean()}
         return Leak(layers, {"total": found.total, **of_one})
 
     return Measure("batch", fn, "nats", "sample", "nats", lambda images: factor(images, components))

@@ -62,6 +62,9 @@ def test_information_of_a_mean_is_its_closed_form(a, estimator, n):
     np.testing.assert_allclose(found.layers[0], first, rtol=rtol)  # `second`, which the model runs first
     np.testing.assert_allclose(found.increments, [first, total - first], rtol=rtol)
     np.testing.assert_allclose(found.bits, total / np.log(2), rtol=rtol)
+    if estimator is jacobian_gaussian:  # Gauss and Markov: prior less what the observation takes away
+        gain = a.T.astype(float) / n @ np.linalg.inv(sigma**2 * eye + a @ a.T / n) @ a.astype(float) / n
+        np.testing.assert_allclose(found.mse, np.trace(np.eye(D) - gain) / D, rtol=rtol)
     if estimator is jacobian_lanczos:
         assert abs(found.total - total) < 4 * found.error
 

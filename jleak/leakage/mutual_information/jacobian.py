@@ -40,6 +40,9 @@ class Information(NamedTuple):
       layers: I(X; G_l), of each layer alone, input first.
       increments: I(X; G_l | the layers before it); they add up to the total.
       samples: I(x_i; G), of each image alone.
+      mse: of each image, the mean squared error of a pixel that remains when all of this is known, at best:
+        that of its mean given G, tr(F^T (I + A^T A)^-1 F) / d over its own columns. Directions that F leaves
+        out are not in it. NaN where it was not computed.
       sigmas: the resolution at which each layer was seen, its own randomness included.
       error, sample_errors: standard errors of the total and of the samples; 0 where they are exact.
     """
@@ -48,6 +51,7 @@ class Information(NamedTuple):
     layers: Float[Array, " layers"]
     increments: Float[Array, " layers"]
     samples: Float[Array, " n"]
+    mse: Float[Array, " n"]
     sigmas: Float[Array, " layers"]
     error: Float[Array, ""]
     sample_errors: Float[Array, " n"]
@@ -108,12 +112,14 @@ def jacobian_gaussian(
     eye = jnp.eye(n * r)
     until = _half_log_determinant(eye + jnp.cumsum(products, 0))
     own = linalg.inv(eye + whole_).reshape(n, r, n, r)
-    samples = -_half_log_determinant(own[jnp.arange(n), :, jnp.arange(n), :])  # Schur's complement
+    own = own[jnp.arange(n), :, jnp.arange(n), :]  # each image's block: its covariance, given G
+    samples = -_half_log_determinant(own)
     return Information(
         until[-1],
         _half_log_determinant(eye + products),
         jnp.diff(until, prepend=0.0),
         samples,
+        jnp.einsum("nij,id,jd->n", own, factor, factor) / factor.shape[1],
         sigmas,
         jnp.zeros(()),
         jnp.zeros(n),
@@ -240,6 +246,7 @@ def _assembled(found: Float[Array, "parts probes"], sigmas: Float[Array, " layer
         layers.mean(1),
         jnp.diff(until.mean(1), prepend=0.0),
         samples.mean(1),
+        jnp.full(len(samples), jnp.nan),
         sigmas,
         _standard_error(total)[0],
         _standard_error(samples),
