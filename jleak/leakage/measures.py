@@ -63,7 +63,7 @@ def sensitivity(*, probes: int = 16) -> Measure:
 def mutual_information(
     *,
     estimator: str = "jacobian_gaussian",
-    sigma: float = 0.01,
+    sigma: float = 1e-4,
     components: int = 32,
     draws: int = 8,
 ) -> Measure:
