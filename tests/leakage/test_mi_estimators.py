@@ -216,7 +216,7 @@ def test_settings_show_in_the_signature(name):
 def test_critics_are_within_a_tenth_up_to_5_nats(correlated, name, d, nats):
     one = jax.jit(ESTIMATORS[name])(jax.random.key(1), *correlated(3, 40_000, d, nats))
     np.testing.assert_allclose(one.nats, nats, rtol=0.1)
-    assert abs(one.null) <= one.null_error
+    assert abs(one.null) <= one.null_error + 1e-5  # 0 but for rounding where nothing was learnt
     assert not capped(one)
 
 

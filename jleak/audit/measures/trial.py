@@ -29,6 +29,9 @@ from jleak.types import Key, Model, Params
 KNOWN = 2000
 """Public images from which a measure learns how images vary, at most."""
 
+NEAR = 0.9
+"""Of its cap, from where an estimate only bounds from below."""
+
 SHAPED = ("loss_fn", "client", "client_args", "batch", "defense", "defense_args")
 """What shapes a client's program, besides its model."""
 
@@ -212,6 +215,22 @@ def summary(values: Any, *, keep: int) -> dict[str, Any]:
 
 
 def status(arrays: dict[str, np.ndarray]) -> str:
-    """`ok`, or which numbers are not finite."""
+    """`ok`, or which numbers are not finite, or that an estimate of information is not to be trusted.
+
+    >>> of = {"nats": 4.0, "cap": 4.1, "low": 3.9, "high": 4.1}
+    >>> status({f"layers/{name}": np.array([value]) for name, value in of.items()})
+    'near the cap of the estimator, 4.1 nats: the information may be any larger; use more updates'
+    """
     wild = [name for name, values in arrays.items() if not np.isfinite(values).all()]
-    return f"not finite: {', '.join(wild)}" if wild else "ok"
+    told = [f"not finite: {', '.join(wild)}"] if wild else []
+    if "layers/cap" in arrays:  # an estimate from pairs
+        nats, cap = arrays["layers/nats"], arrays["layers/cap"]
+        near = nats > NEAR * cap
+        if near.any():
+            told.append(
+                f"near the cap of the estimator, {cap[near].max():.3g} nats: the information may be any "
+                "larger; use more updates"
+            )
+        if (arrays["layers/low"] == arrays["layers/high"]).any():
+            told.append("an interval without width: the estimator has learnt nothing of some layer")
+    return "; ".join(told) or "ok"

@@ -13,7 +13,7 @@ from jleak.audit.measures import driver
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.config import cases, measure_config_of
 from jleak.audit.measures.programs import plans, shortened
-from jleak.audit.measures.trial import drawn_for, measure_of, summary, trial
+from jleak.audit.measures.trial import drawn_for, measure_of, status, summary, trial
 from jleak.check import InputError
 from jleak.clients import fedsgd
 from jleak.leakage.sensitivity import sensitivity
@@ -157,6 +157,14 @@ def test_layers_are_sketched_by_one_key(digits):
 def test_summaries_leave_out_what_is_not_finite():
     found = summary(np.array([[1.0, np.nan], [3.0, np.inf], [5.0, np.nan]]), keep=1)
     assert found == {"median": [3.0, None], "low": [2.0, None], "high": [4.0, None]}
+
+
+def test_estimates_that_are_not_to_be_trusted_are_told():
+    """Near the cap, or with an interval of no width."""
+    fine = {name: np.array([1.0]) for name in ("layers/nats", "layers/low")}
+    assert status(fine | {"layers/cap": np.array([9.0]), "layers/high": np.array([2.0])}) == "ok"
+    flat = fine | {"layers/high": fine["layers/low"], "layers/cap": np.array([1.05])}
+    assert "near the cap of the estimator, 1.05 nats" in status(flat) and "without width" in status(flat)
 
 
 @pytest.fixture
