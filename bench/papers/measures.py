@@ -122,7 +122,6 @@ def told(name: str, block: rows.Block) -> dict:
 
 def layers(folder: Path, chosen: list[str]) -> None:
     """A heat map of each model on each data set, untrained and trained."""
-    results = {}
     for pair in chosen or [f"{model}-{name}" for name in SETS for model in MODELS]:
         model, name = pair.split("-")
         blocks = measured(
@@ -141,17 +140,18 @@ def layers(folder: Path, chosen: list[str]) -> None:
             updates=600,
             lanes=2,
         )  # fmt: skip
+        results = {}
         for block in blocks:
             stage = block.records[0]["train_steps"]
             picture = figures.layer_map(block, made(folder))
             (RESULTS / "measures").mkdir(exist_ok=True)
             shutil.copy(picture.path, RESULTS / "measures" / f"{pair}-{stage}.png")
-            results[f"{pair}-{stage}"] = {
+            results[f"{stage} steps"] = {
                 "layers": block.names,
                 "accuracy": block.accuracy,
                 **{c.name: [round(of.median, 5) for of in c.shown] for c in block.measures if c.shown},
             }
-        save(f"measures-layers-{pair}" if chosen else "measures-layers", results)
+        save(f"measures-layers-{pair}", results)
 
 
 def aggregation(folder: Path, chosen: list[str]) -> None:
