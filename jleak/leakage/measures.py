@@ -118,7 +118,7 @@ def _from_pairs(estimator: Callable[..., Estimate], sigma: float) -> Callable[..
 
 
 def usable_information(
-    *, of: str = "attribute", family: str = "mlp", seeds: int = 2, permutations: int = 20
+    *, of: str = "attribute", family: str = "mlp", seeds: int = 1, permutations: int = 10
 ) -> Measure:
     """What a probe learns from each layer, of an attribute or of the images (`jleak.leakage.usable`).
 
