@@ -93,13 +93,25 @@ def run(
     todo = [] if clocked else [case for case in cases if case.case_id not in finished]
     jobs = [functools.partial(build, case, images[case.dataset], cache, budget) for case in todo]
     with ahead(jobs):
-        return each(
-            cases,
-            one,
-            keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
-            finished=finished,
-            report=report,
-        )
+        return kept(cases, one, path, finished=finished, report=report)
+
+
+def kept(
+    cases: Sequence[AnyCase],
+    one: Callable[[AnyCase, Tell], tuple[Record, Mapping[str, np.ndarray]]],
+    path: Path,
+    *,
+    finished: Mapping[str, Record],
+    report: Callable[[Progress], None],
+) -> list[Record]:
+    """`each` of the cases, kept in a run's directory as soon as it is finished."""
+    return each(
+        cases,
+        one,
+        keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
+        finished=finished,
+        report=report,
+    )
 
 
 def each(

@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from jleak import data
-from jleak.audit import store
 from jleak.audit.cohort.pools import Pools, Sets, pools
 from jleak.audit.cohort.setting import BUILT, DRAWN
 from jleak.audit.cohort.stages import Memory, of
-from jleak.audit.driver import Progress, each
+from jleak.audit.driver import Progress, each, kept
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.pools import auxiliary
 from jleak.audit.labels.programs import attack_of, readable
 from jleak.audit.labels.trial import ATTACKED, trial
 from jleak.audit.parts import client_of, defense_of, floats_of, model_of
 from jleak.audit.store import Record
+from jleak.audit.trial import Tell
 from jleak.data import Images
 from jleak.types import Batch, LabelAttack, Model, View
 
@@ -34,7 +34,7 @@ def measure(
     >>> len(record["success"]), record["found"]
     (3, [4, 4, 4])
     """
-    return driven(cases, prepared(cases), lambda *_: None, {}, report)
+    return each(cases, trials(prepared(cases)), keep=lambda *_: None, finished={}, report=report)
 
 
 def run(
@@ -57,23 +57,13 @@ def run(
     Raises:
       InputError: a full disk; the finished cases are kept.
     """
-
-    def keep(records, record, images):
-        store.add_record(path, records, record, images)
-
-    return driven(cases, sets, keep, finished, report)
+    return kept(cases, trials(sets), path, finished=finished, report=report)
 
 
-def driven(cases, sets, keep, finished, report) -> list[Record]:
-    """The records of all cases, each kept by `keep` as soon as it is finished."""
+def trials(sets: Sets) -> Callable[[LabelCase, Tell], tuple[Record, dict]]:
+    """`(case, tell) -> (record, images)`, which share what they compute."""
     memory = Memory()
-    return each(
-        cases,
-        lambda case, tell: trial(case, sets, memory, tell),
-        keep=keep,
-        finished=finished,
-        report=report,
-    )
+    return lambda case, tell: trial(case, sets, memory, tell)
 
 
 def prepared(cases: Sequence[LabelCase]) -> Sets:

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jleak import data
-from jleak.audit import store
 from jleak.audit.cohort.pools import Sets, pools
 from jleak.audit.cohort.setting import DRAWN
 from jleak.audit.cohort.stages import Memory, Sides, of, placed
-from jleak.audit.driver import Progress, each
+from jleak.audit.driver import Progress, kept
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.programs import of_updates, size_of, subject
 from jleak.audit.measures.trial import drawn_for, measure_of, trial
@@ -44,13 +43,11 @@ def run(
       InputError: a full disk; the finished cases are kept.
     """
     memory = Memory()
-    return each(
-        cases,
-        lambda case, tell: trial(case, sets, memory, tell),
-        keep=lambda records, record, arrays: store.add_record(path, records, record, arrays),
-        finished=finished,
-        report=report,
-    )
+
+    def one(case, tell):
+        return trial(case, sets, memory, tell)
+
+    return kept(cases, one, path, finished=finished, report=report)
 
 
 def prepared(cases: Sequence[MeasureCase]) -> Sets:
