@@ -35,6 +35,13 @@ def found(correlated):
     return one
 
 
+CRITICS_APART = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("mine", "nwj", "smile") else name
+    for name in ESTIMATORS
+]
+"""Critics differ in their bound alone: one of the four stands for what all do to a sample first."""
+
+
 @pytest.mark.parametrize("name", OFF)
 def test_gaussians_have_their_closed_form(found, name):
     one = found(name)
@@ -56,7 +63,7 @@ def test_shuffled_pairs_tell_nothing(found, correlated, name):
     assert found(name).low > apart.high + 0.2
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", CRITICS_APART)
 def test_units_make_no_difference(found, correlated, name):
     x, g = correlated(0, N, D, NATS)
     np.testing.assert_allclose(
@@ -227,6 +234,7 @@ def test_neighbours_are_within_a_tenth(correlated, d, nats):
     np.testing.assert_allclose(one.nats, nats, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_a_joint_critic_says_the_same(correlated):
     x, g = correlated(0, N, D, NATS)
     quick = {"hidden": (32,), "batch": 32, "steps": 400, "lr": 3e-3, "held": 256}

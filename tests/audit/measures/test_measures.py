@@ -111,6 +111,7 @@ def test_usable_information_finds_what_is_there(run):
     assert wide["whole"]["null"]["median"] < wide["whole"]["ratio"]["median"]
 
 
+@pytest.mark.slow
 def test_trees_run_on_the_host(run):
     settings = {"family": "boosted_trees", "seeds": 1, "permutations": 0}
     record, _ = run(made(measure="usable_information", measure_args=settings, updates=120, batch=8))
