@@ -97,6 +97,7 @@ def test_what_is_not_linear_is_seen_by_those_who_can(name, least):
     assert program(name)(jax.random.key(1), x, g).low > least
 
 
+@pytest.mark.slow
 def test_heavy_tails_make_no_difference_to_critics(correlated):
     """Of g^5 a few pairs are all that a mean sees."""
     x, g = correlated(0, N, 1, NATS)
@@ -115,6 +116,7 @@ def test_the_order_of_the_rows_does_not_matter(found, correlated, name):
     np.testing.assert_allclose(sorted_.high - sorted_.low, found(name).high - found(name).low, rtol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n"), [("gaussian", 4000), ("ksg", 400), ("renyi", 100)])
 def test_intervals_are_as_wide_as_estimates_spread(correlated, name, n):
     samples = [correlated(seed, n, 1, NATS) for seed in range(40)]

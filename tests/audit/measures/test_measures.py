@@ -118,6 +118,7 @@ def test_trees_run_on_the_host(run):
     assert 0 <= record["whole"]["ratio"]["median"] <= 1
 
 
+@pytest.mark.slow
 def test_estimators_from_pairs_look_at_images(run):
     settings = {"estimator": "gaussian", "sigma": 1e-3}
     record, _ = run(made(measure="mutual_information", measure_args=settings, updates=200))
