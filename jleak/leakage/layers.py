@@ -25,6 +25,17 @@ def layer_names(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys("/".join(path[:-1] or path) for path in paths))
 
 
+def layer_sizes(model: Model) -> tuple[int, ...]:
+    """How many entries each layer has, in the order of `layer_names`.
+
+    >>> from jleak.models import mlp
+    >>> layer_sizes(mlp((2, 2, 1), 3, hidden=4))
+    (20, 15)
+    """
+    params = jax.eval_shape(model.init, jax.random.key(0))["params"]
+    return tuple(tree.size(layer_of(name, params)) for name in layer_names(model))
+
+
 def by_layer(names: tuple[str, ...], update: Params) -> tuple[Float[Array, " p"], ...]:
     """The update's entries, a flat vector for each of `names`: the layer's tensors one after the other.
 
@@ -41,10 +52,18 @@ def by_layer(names: tuple[str, ...], update: Params) -> tuple[Float[Array, " p"]
     >>> [part.shape for part in by_layer(("head",), update)]
     [(9,)]
     """
-    return tuple(_flat(_at(name, update)) for name in names)
+    return tuple(_flat(layer_of(name, update)) for name in names)
 
 
-def _at(name: str, update: Params) -> Params:
+def layer_of(name: str, update: Params) -> Params:
+    """The tensors of a layer, by name.
+
+    Raises:
+      InputError: the update has no such layer.
+
+    >>> layer_of("block/conv", {"block": {"conv": {"bias": 0.5}}})
+    {'bias': 0.5}
+    """
     for part in name.split("/"):
         if not isinstance(update, Mapping) or part not in update:
             raise InputError(f"the update has no layer {name!r}; name those of its own model (layer_names)")

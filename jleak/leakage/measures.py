@@ -15,7 +15,7 @@ from jleak.leakage.mutual_information import ESTIMATORS, Estimate
 from jleak.leakage.mutual_information.hierarchical import hierarchical
 from jleak.leakage.mutual_information.jacobian import jacobian_gaussian, jacobian_lanczos
 from jleak.leakage.sensitivity import sensitivity as sensitive
-from jleak.leakage.subspace import subspace_distance as apart
+from jleak.leakage.subspace import subspace_distance as distance_between
 from jleak.leakage.usable import FAMILIES, joined, ridge, usable
 from jleak.metrics.attributes import accuracy, auc, balanced_accuracy
 from jleak.tree import stream
@@ -72,8 +72,8 @@ def mutual_information(
     Args:
       estimator: `jacobian_gaussian` or `jacobian_lanczos`, which linearise the update at one batch; or one
         of `jleak.leakage.mutual_information.ESTIMATORS`, from pairs of an image and the update of its batch.
-      sigma: the resolution of the former, in units of the update; noise of that size is added for the
-        latter.
+      sigma: the resolution of the former, in units of the update; for the latter, noise of that size is
+        added to every number of a layer's row, be it an entry or one of a sketch.
       components: directions in which images are taken to vary, of the former.
       draws: updates from which the client's own randomness is measured, for the former.
 
@@ -203,7 +203,9 @@ def subspace_distance(*, k: int = 4, centred: bool = False, splits: int = 8) -> 
                 f"{[int(side.sum()) for side in sides]}; use a smaller k or more updates"
             )
         found = [
-            apart(key, *(row[side] for side in sides), k=min(k, row.shape[1]), centred=centred, splits=splits)
+            distance_between(
+                key, *(row[side] for side in sides), k=min(k, row.shape[1]), centred=centred, splits=splits
+            )
             for row in sample.rows
         ]
         parts = {

@@ -45,6 +45,9 @@ def plan(key: Key, p: int, k: int) -> Plan:
 
     Raises:
       InputError: k is not a whole number >= 1.
+
+    >>> plan(jax.random.key(0), 9, 4).places.shape == (NONZEROS, 9)
+    True
     """
     whole("k", k)
     k_place, k_sign = jax.random.split(key)

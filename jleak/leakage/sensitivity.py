@@ -118,6 +118,16 @@ def operator_norms(
 
     Raises:
       InputError: `steps` is not a whole number >= 1.
+
+    >>> from jleak.clients import fedsgd
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> batch = Batch(jax.random.uniform(jax.random.key(0), (1, 2, 2, 1)), jnp.array([2]))
+    >>> args = model, fedsgd(model, cross_entropy), model.init(jax.random.key(1)), batch
+    >>> norms = operator_norms(jax.random.key(2), *args)
+    >>> bool((norms.two < 1.1 * sensitivity(jax.random.key(2), *args, probes=2000).frobenius).all())
+    True
     """
     whole("steps", steps)
     at = linear(stream(key, "client"), model, client, params, batch)
@@ -153,6 +163,16 @@ def attribute_sensitivity(
 
     Raises:
       InputError: another number of values than of batches.
+
+    >>> from jleak.clients import fedsgd
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> x = jnp.repeat(jnp.array([0.2, 0.8]), 3)[:, None, None, None, None] * jnp.ones((6, 1, 2, 2, 1))
+    >>> client, params = fedsgd(model, cross_entropy), model.init(jax.random.key(1))
+    >>> batches, values = Batch(x, jnp.ones((6, 1), int)), jnp.array([0, 0, 0, 1, 1, 1])
+    >>> attribute_sensitivity(jax.random.key(2), model, client, params, batches, values).along.shape
+    (2,)
     """
     m = len(batches.x)
     if values.shape != (m,):

@@ -1,7 +1,10 @@
 """Whose images are whose: the victims' private ones, and the server's public ones; disjoint."""
 
+from collections.abc import Sequence
+
 import jax
 
+from jleak import data
 from jleak.audit.cohort.setting import Cohort
 from jleak.check import InputError
 from jleak.data import Images, Pools, halves
@@ -9,6 +12,16 @@ from jleak.tree import stream
 
 Sets = dict[str, Images]
 """Data sets by the names that cases give them."""
+
+
+def loaded(cases: Sequence[Cohort]) -> Sets:
+    """The data sets that these cases name.
+
+    Raises:
+      InputError: one cannot be read.
+    """
+    names = dict.fromkeys(name for case in cases for name in (case.dataset, case.public) if name)
+    return {name: data.load(name) for name in names}
 
 
 def pools(case: Cohort, sets: Sets) -> Pools:

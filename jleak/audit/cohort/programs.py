@@ -31,6 +31,11 @@ class Pool(NamedTuple):
         return Batch(pixels(self.x[picks]), self.y[picks])
 
 
+def like_batch(model: Model, n: int) -> Batch:
+    """Shapes of a client's batch of `n` images with hard labels, as `jax.eval_shape` takes them."""
+    return Batch(jax.ShapeDtypeStruct((n, *model.shape), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.int32))
+
+
 def over(fn: Callable, args: tuple, count: int, lanes: int):
     """`fn(*args_i)` for each of `count` entries along the first axis, a few side by side."""
     return lax.map(lambda one: fn(*one), args, batch_size=chunk(count, lanes))

@@ -86,9 +86,9 @@ def keys(case: Cohort, name: str) -> Key:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(case.models))
 
 
-def victim_keys(case: Cohort, name: str) -> Key:
-    """One key a model and victim."""
-    numbers = jnp.arange(case.victims)
+def keys_each(case: Cohort, name: str, count: int) -> Key:
+    """`count` keys a model; more leave the first ones as they were."""
+    numbers = jnp.arange(count)
     return jax.vmap(lambda key: jax.vmap(lambda v: jax.random.fold_in(key, v))(numbers))(keys(case, name))
 
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jleak import data
-from jleak.audit.cohort.pools import Pools, Sets, pools
+from jleak.audit.cohort.pools import Pools, Sets, loaded, pools
+from jleak.audit.cohort.programs import like_batch
 from jleak.audit.cohort.setting import BUILT, DRAWN
 from jleak.audit.cohort.stages import Memory, of
 from jleak.audit.driver import Progress, each, kept
@@ -72,9 +73,7 @@ def prepared(cases: Sequence[LabelCase]) -> Sets:
     Raises:
       InputError: a data set that cannot be read, or a case that does not fit it.
     """
-    names = dict.fromkeys(name for case in cases for name in (case.dataset, case.public) if name)
-    sets = {name: data.load(name) for name in names}
-    memory, traced = Memory(), set()
+    sets, memory, traced = loaded(cases), Memory(), set()
     for case in cases:
         sides = memory.last("sides", of(case, *DRAWN), lambda case=case: pools(case, sets))
         settings = of(case, *(name for name in case.to_json() if name not in (*ATTACKED, "train_steps")))
@@ -97,10 +96,7 @@ def clients_fit(case: LabelCase, sides: Pools) -> None:
     model = model_of(case, sides.private.shape, sides.private.classes)
     key, floats = jax.random.key(0), floats_of(case)
     data.picks(key, sides.private, 1, case.batch, case.draw)
-    batch = Batch(
-        jax.ShapeDtypeStruct((case.batch, *model.shape), jnp.float32),
-        jax.ShapeDtypeStruct((case.batch,), jnp.int32),
-    )
+    batch = like_batch(model, case.batch)
     client = defense_of(case, floats)(client_of(case, model, floats))
     jax.eval_shape(client, key, jax.eval_shape(model.init, key), batch)
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from jleak import data
 from jleak.audit.cohort.pools import Sets, pools
 from jleak.audit.cohort.setting import DRAWN
-from jleak.audit.cohort.stages import Memory, Sides, judged, of, placed, shaping, trained, victim_keys
+from jleak.audit.cohort.stages import Memory, Sides, judged, keys_each, of, placed, shaping, trained
 from jleak.audit.labels import programs
 from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.pools import auxiliary
@@ -80,7 +80,7 @@ def clients(
     picks = data.picks(key, private, case.models * case.victims, case.batch, case.draw)
     picks = picks.reshape(case.models, case.victims, case.batch)
     floats = {kind: floats_of(case)[kind] for kind in ("client", "defense")}
-    args = (params, victim_keys(case, "client"), sides.private, jnp.asarray(picks), floats)
+    args = (params, keys_each(case, "client", case.victims), sides.private, jnp.asarray(picks), floats)
     names = ("loss_fn", "client", "client_args", "batch", "victims", "defense", "defense_args")
     program = memory.compiled("clients", shaping(case, *names), programs.clients(case, model), *args)
     truth = (private.labels[picks][..., None] == np.arange(private.classes)).sum(2)
@@ -96,7 +96,7 @@ def attacked(
         "auxiliary", key, lambda: jnp.asarray(auxiliary(case, sides.pools.public, case.models))
     )
     floats = {kind: floats_of(case)[kind] for kind in ("attack", "client")}
-    seen = Seen(victim_keys(case, "attack"), params, updates, sides.public, aside, floats)
+    seen = Seen(keys_each(case, "attack", case.victims), params, updates, sides.public, aside, floats)
     names = ("loss_fn", "client", "client_args", "believed", "victims", "attack", "attack_args")
     program = memory.compiled("attacker", shaping(case, *names), programs.attacker(case, model), seen)
     clock = time.perf_counter()

@@ -7,19 +7,20 @@ import jax
 import jax.numpy as jnp
 
 from jleak import data
-from jleak.audit.cohort.pools import Sets, pools
+from jleak.audit.cohort.pools import Sets, loaded, pools
+from jleak.audit.cohort.programs import like_batch
 from jleak.audit.cohort.setting import DRAWN
 from jleak.audit.cohort.stages import Memory, Sides, of, placed
 from jleak.audit.driver import Progress, kept
 from jleak.audit.measures.case import MeasureCase
-from jleak.audit.measures.programs import of_updates, size_of, subject
+from jleak.audit.measures.programs import of_updates, subject
 from jleak.audit.measures.trial import drawn_for, measure_of, trial
 from jleak.audit.parts import floats_of, model_of
 from jleak.audit.store import Record
-from jleak.leakage.layers import layer_names
+from jleak.leakage.layers import layer_sizes
 from jleak.leakage.measure import Measure
 from jleak.leakage.usable.protocols import Draws
-from jleak.types import Batch, Model
+from jleak.types import Model
 
 
 def run(
@@ -56,8 +57,7 @@ def prepared(cases: Sequence[MeasureCase]) -> Sets:
     Raises:
       InputError: a data set that cannot be read, or a case that does not fit it.
     """
-    names = dict.fromkeys(name for case in cases for name in (case.dataset, case.public) if name)
-    sets, memory = {name: data.load(name) for name in names}, Memory()
+    sets, memory = loaded(cases), Memory()
     apart_from_models = {repr(case.to_json() | {"train_steps": 0, "train_lr": 0}): case for case in cases}
     for case in apart_from_models.values():
         sides = memory.last("sides", of(case, *DRAWN), lambda case=case: placed(pools(case, sets)))
@@ -77,10 +77,6 @@ def fits(case: MeasureCase, sides: Sides) -> None:
         data.picks(key, private, 1, case.batch, case.draw)
     else:
         learns(case, model, measure, drawn_for(case, measure, sides))
-    batch = Batch(
-        jax.ShapeDtypeStruct((case.batch, *model.shape), jnp.float32),
-        jax.ShapeDtypeStruct((case.batch,), jnp.int32),
-    )
 
     def once(key, params, batch):
         whose = subject(case, model, params, floats_of(case))
@@ -89,7 +85,7 @@ def fits(case: MeasureCase, sides: Sides) -> None:
         known = measure.prepare(jnp.zeros((2, *model.shape)))
         return measure.fn(key, whose, batch, known)
 
-    jax.eval_shape(once, key, jax.eval_shape(model.init, key), batch)
+    jax.eval_shape(once, key, jax.eval_shape(model.init, key), like_batch(model, case.batch))
 
 
 def learns(case: MeasureCase, model: Model, measure: Measure, drawn: Draws) -> None:
@@ -100,8 +96,7 @@ def learns(case: MeasureCase, model: Model, measure: Measure, drawn: Draws) -> N
     """
     if not measure.traced:
         return
-    params = jax.eval_shape(model.init, jax.random.key(0))["params"]
-    widths = [min(size_of(name, params), case.width) for name in layer_names(model)]
+    widths = [min(size, case.width) for size in layer_sizes(model)]
     rows = tuple(jax.ShapeDtypeStruct((1, case.updates, width), jnp.float32) for width in widths)
     x = jax.ShapeDtypeStruct((case.updates, case.batch, *model.shape), jnp.float32)
     jax.eval_shape(of_updates(measure, drawn), jax.random.split(jax.random.key(0), 1), rows, x)

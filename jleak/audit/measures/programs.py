@@ -8,13 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jleak import tree
 from jleak.audit import lanes
 from jleak.audit.lanes import Layout
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.parts import Floats, client_of, defense_of, loss_of, threat_of
-from jleak.data import pixels
-from jleak.leakage.layers import by_layer, layer_names
+from jleak.leakage.layers import by_layer, layer_names, layer_sizes
 from jleak.leakage.measure import Leak, Measure, Sample, Subject
 from jleak.leakage.projection import Plan, plan, sketched
 from jleak.leakage.usable.protocols import Draws
@@ -29,15 +27,13 @@ def subject(case: MeasureCase, model: Model, params: Params, floats: Floats) -> 
 
 
 def of_batches(case: MeasureCase, model: Model, measure: Measure, where: Layout) -> Callable:
-    """`(params, pool, images, floats, lanes) -> Leak` of every slot.
+    """`(params, pool, known, floats, lanes) -> Leak` of every slot.
 
-    Params are those of all models; images are what is public; a lane is (the number of its model, its key,
-    its picks from the pool).
+    Params are those of all models; known is what the measure has prepared; a lane is (the number of its
+    model, its key, its picks from the pool).
     """
 
-    def program(params, pool, images, floats, slots):
-        known = measure.prepare(pixels(images))
-
+    def program(params, pool, known, floats, slots):
         def one(shared, lane):
             params, pool, known, floats = shared
             number, key, picks = lane
@@ -54,9 +50,7 @@ def updates(case: MeasureCase, model: Model, where: Layout) -> Callable:
 
     A layer longer than `case.width` is sketched, by the key, alike in all updates; a shorter one is as it is.
     """
-    names = layer_names(model)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))["params"]
-    sizes = [size_of(name, shapes) for name in names]
+    names, sizes = layer_names(model), layer_sizes(model)
 
     def program(params, pool, key, floats, slots):
         def one(shared, lane):
@@ -116,14 +110,3 @@ def one_after_the_other(measure: Measure, drawn: Draws, keys: Key, rows: tuple, 
         for i, key in enumerate(keys)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-
-
-def size_of(name: str, shapes: Params) -> int:
-    """Entries of a layer.
-
-    >>> size_of("head", {"head": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}})
-    9
-    """
-    for part in name.split("/"):
-        shapes = shapes[part]
-    return tree.size(shapes)

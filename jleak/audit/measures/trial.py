@@ -13,15 +13,17 @@ from jleak import catalog, data
 from jleak.audit import lanes
 from jleak.audit.cohort.pools import Sets, pools
 from jleak.audit.cohort.setting import DRAWN
-from jleak.audit.cohort.stages import Memory, Sides, judged, keys, of, placed, shaping, trained
+from jleak.audit.cohort.stages import Memory, Sides, judged, keys, keys_each, of, placed, shaping, trained
 from jleak.audit.measures import programs
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.recovery import ENTRIES
 from jleak.audit.parts import floats_of, model_of, split
 from jleak.audit.store import Record
 from jleak.audit.trial import Tell, device, significant, versions
-from jleak.leakage.layers import layer_names
-from jleak.leakage.measure import Leak, Measure
+from jleak.check import InputError
+from jleak.data import Images
+from jleak.leakage.layers import layer_names, layer_sizes
+from jleak.leakage.measure import ON, Leak, Measure
 from jleak.leakage.usable.protocols import Draws, batches, draws
 from jleak.tree import stream
 from jleak.types import Key, Model, Params
@@ -68,7 +70,6 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
         for part, numbers in leak._asdict().items()
         for name, values in numbers.items()
     }
-    names, shapes = layer_names(model), jax.eval_shape(model.init, jax.random.key(0))
     return {
         "case_id": case.case_id,
         "kind": "measure",
@@ -76,8 +77,8 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
         "on": measure.on,
         "main": {"layer": measure.layer, "whole": measure.whole, "unit": measure.unit},
         "status": status(arrays),
-        "names": list(names),
-        "sizes": [programs.size_of(name, shapes["params"]) for name in names],
+        "names": list(layer_names(model)),
+        "sizes": list(layer_sizes(model)),
         "layers": {name: summary(values, keep=1) for name, values in leak.layers.items()},
         "whole": {name: summary(values, keep=0) for name, values in leak.whole.items()},
         "accuracy": judged(case, model, sides, stage, memory),
@@ -91,11 +92,20 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
 def measure_of(case: MeasureCase) -> Measure:
     """The case's measure, ready to run.
 
+    Raises:
+      InputError: what a factory of the user's own gives is no measure.
+
     >>> measure_of(MeasureCase(measure="sensitivity")).on
     'batch'
     """
     static, floats = split(case.measure_args)
-    return catalog.find("measure", case.measure, ENTRIES)(**static, **floats)
+    found = catalog.find("measure", case.measure, ENTRIES)(**static, **floats)
+    if not isinstance(found, Measure) or found.on not in ON:
+        raise InputError(
+            f"measure {case.measure!r} must give a jleak.leakage.measure.Measure on one of {', '.join(ON)}, "
+            f"got {found!r:.80}; return one from the factory"
+        )
+    return found
 
 
 class Spread(NamedTuple):
@@ -122,7 +132,7 @@ def spread_over(case: MeasureCase, each: int, picks: Int[np.ndarray, "lanes n"],
     """`each` batches a model, their picks in the order of the models, in groups of at most `most`."""
     where = lanes.layout(len(picks), most)
     place = lanes.placing(where, np.ones(len(picks), bool))
-    every = (jnp.arange(len(picks)) // each, own(case, "client", each).reshape(-1), jnp.asarray(picks))
+    every = (jnp.arange(len(picks)) // each, keys_each(case, "client", each).reshape(-1), jnp.asarray(picks))
     return Spread(where, lanes.arranged(where, every, place.lane), place.slot, (case.models, each))
 
 
@@ -133,13 +143,25 @@ def of_batches(
     private, public, key = sides.pools.private, sides.pools.public, stream(jax.random.key(case.seed), "data")
     picks = data.picks(key, private, case.models * case.records, case.batch, case.draw)
     spread = spread_over(case, case.records, picks, case.lanes)
-    args = (params, sides.private, jnp.asarray(public.x[:KNOWN]), floats_of(case), spread.slots)
+    known = prepared_for(case, measure, public, memory)
+    args = (params, sides.private, known, floats_of(case), spread.slots)
     names = (*SHAPED, "records", "measure", "measure_args")
     made = programs.of_batches(case, model, measure, spread.where)
     program = memory.compiled("measure", shaping(case, *names), made, *args)
     clock = time.perf_counter()
     leak = jax.block_until_ready(program(*args))
     return Found(spread.gathered(leak), time.perf_counter() - clock)
+
+
+def prepared_for(case: MeasureCase, measure: Measure, public: Images, memory: Memory) -> Any:
+    """What the measure takes from public images; that of the case before, where they are the same."""
+
+    def prepare():
+        images = jnp.asarray(data.pixels(public.x[:KNOWN]))
+        settings = {name: getattr(case, name) for name in ("measure", "measure_args")}
+        return memory.compiled("prepare", settings, measure.prepare, images)(images)
+
+    return memory.last(f"known to {case.measure}", of(case, *DRAWN, "measure_args"), prepare)
 
 
 def of_updates(
@@ -190,12 +212,6 @@ def drawn_for(case: MeasureCase, measure: Measure, sides: Sides) -> Draws:
         return batches(key, images.labels, **size)
     found = data.attribute(images, case.attribute)
     return draws(key, images.labels, found, how=case.protocol, **size)
-
-
-def own(case: MeasureCase, name: str, count: int) -> Key:
-    """`count` keys a model."""
-    numbers = jnp.arange(count)
-    return jax.vmap(lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))(keys(case, name))
 
 
 def summary(values: Any, *, keep: int) -> dict[str, Any]:

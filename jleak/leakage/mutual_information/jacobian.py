@@ -156,6 +156,17 @@ def jacobian_lanczos(
 
     Raises:
       InputError: as `jacobian_gaussian`; fewer than two probes, which tell no error.
+
+    >>> from jleak.clients import fedsgd
+    >>> from jleak.losses import cross_entropy
+    >>> from jleak.models import mlp
+    >>> model = mlp((2, 2, 1), 3, hidden=4)
+    >>> batch = Batch(jax.random.uniform(jax.random.key(0), (1, 2, 2, 1)), jnp.array([2]))
+    >>> args = jax.random.key(1), model, fedsgd(model, cross_entropy), model.init(jax.random.key(2)), batch
+    >>> exact, found = (of(*args, sigma=0.1, factor=0.2 * jnp.eye(4)) for of in
+    ...     (jacobian_gaussian, jacobian_lanczos))
+    >>> bool(abs(found.total - exact.total) < 4 * found.error + 1e-3)
+    True
     """
     _check(sigma, factor, batch)
     whole("probes", probes, least=2, hint="one probe tells no error")

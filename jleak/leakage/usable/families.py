@@ -18,7 +18,7 @@ from jleak.leakage.fit import fit
 from jleak.leakage.layers import Rows
 from jleak.leakage.usable.rows import Split, members, stacked
 from jleak.models.perceptron import Net, perceptron
-from jleak.types import Key, Params
+from jleak.types import Key
 
 Tasks = Int[Array, "tasks m"]
 """Labellings of the same rows, trained side by side: the attribute, and permutations of it."""
@@ -180,7 +180,7 @@ def _fitted(
 
 def _dense(hidden: tuple[int, ...]) -> Builder:
     def build(shape, classes):
-        return silent(perceptron(*shape, classes, hidden=hidden), ("params", f"Dense_{len(hidden)}"))
+        return perceptron(*shape, classes, hidden=hidden, still=True)
 
     return build
 
@@ -207,23 +207,3 @@ def frequencies(y: Int[Array, " m"], classes: int) -> Float[Array, " classes"]:
     """
     counts = jnp.maximum((y[:, None] == jnp.arange(classes)).sum(0), 0.01)
     return counts / counts.sum()
-
-
-def silent(net: Net, last: tuple[str, ...]) -> Net:
-    """The network that begins with its last layer, at this path of its weights, at 0, so with outputs 0.
-
-    >>> net = silent(perceptron(3, 2), ("params", "Dense_0"))
-    >>> net.apply(net.init(jax.random.key(0)), jnp.ones(3)).tolist()
-    [0.0, 0.0]
-    """
-
-    def init(key: Key) -> Params:
-        return _zeroed(net.init(key), last)
-
-    return Net(init, net.apply)
-
-
-def _zeroed(params: Params, path: tuple[str, ...]) -> Params:
-    if not path:
-        return jax.tree.map(jnp.zeros_like, params)
-    return {**params, path[0]: _zeroed(params[path[0]], path[1:])}

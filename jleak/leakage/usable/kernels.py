@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jleak.check import InputError, one_of, whole
-from jleak.leakage.layers import Rows, layer_names
-from jleak.leakage.usable.families import Family, silent, trained
+from jleak.leakage.layers import Rows, layer_names, layer_of
+from jleak.leakage.usable.families import Family, trained
 from jleak.leakage.usable.rows import Split, check_rows, standardised
 from jleak.models.perceptron import Net, perceptron
 from jleak.types import Model
@@ -72,10 +72,7 @@ def kernel_shapes(model: Model) -> dict[str, tuple[int, ...]]:
     params = jax.eval_shape(model.init, jax.random.key(0))["params"]
     found = {}
     for name in layer_names(model):
-        layer = params
-        for part in name.split("/"):
-            layer = layer[part]
-        found[name] = max((leaf.shape for leaf in jax.tree.leaves(layer)), key=len)
+        found[name] = max((leaf.shape for leaf in jax.tree.leaves(layer_of(name, params))), key=len)
     return found
 
 
@@ -126,7 +123,7 @@ def _parts(name: str, x: Array, shapes: Mapping[str, tuple[int, ...]]) -> tuple[
 def _shared(shape: tuple[int, ...], classes: int, hidden: int, pool: str) -> Net:
     filters, width = shape
     each = perceptron(width - 1, hidden)
-    head = perceptron(hidden * (filters if pool == "flat" else 1), classes)
+    head = perceptron(hidden * (filters if pool == "flat" else 1), classes, still=True)
 
     def init(key):
         k_each, k_head = jax.random.split(key)
@@ -138,4 +135,4 @@ def _shared(shape: tuple[int, ...], classes: int, hidden: int, pool: str) -> Net
         h = h.reshape(*h.shape[:-2], -1) if pool == "flat" else h.sum(-2) / there.sum(-2)
         return head.apply(params["head"], h)
 
-    return silent(Net(init, apply), ("head",))
+    return Net(init, apply)

@@ -147,8 +147,8 @@ def called(record: Record, among: Sequence[Record]) -> str:
     """
     if record["measure"] == RECOVERY:
         return record["measure_args"]["attack"]
-    name = label("measure", record, among)
-    return name.replace("_", " ", 1) if name.count("_") else name
+    name, _, args = label("measure", record, among).partition(" ")
+    return f"{name.replace('_', ' ')} {args}".rstrip()
 
 
 def title(record: Record, among: Sequence[Record]) -> str:

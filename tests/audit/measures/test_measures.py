@@ -215,7 +215,7 @@ REFUSED = {
     ),
     "unknown attribute": ({"measure": "subspace_distance", "attribute": "smiling"}, "unknown attribute"),
     "label for attribute": ({"measure": "subspace_distance", "attribute": "labels"}, "match label by label"),
-    "too many updates": (
+    "too few updates": (
         {"measure": "subspace_distance", "measure_args": {"k": 40}},
         "subspaces of k=40 dimensions need 80",
     ),
@@ -234,6 +234,28 @@ REFUSED = {
 def test_bad_settings_are_refused_before_anything_runs(changes, message):
     with pytest.raises(InputError, match=message):
         driver.prepared([made(**changes)])
+
+
+def test_a_factory_that_gives_no_measure_is_named():
+    with pytest.raises(InputError, match="must give a jleak.leakage.measure.Measure on one of batch, images"):
+        driver.prepared([made(measure="jleak.leakage.usable:logistic")])
+
+
+def test_what_is_known_of_images_is_worked_out_once(digits):
+    """Over the defenses and stages of one data set; anew for another number of directions."""
+    memory, built = Memory(), []
+    memory.last = lambda name, key, build, last=memory.last: last(
+        name, key, lambda: built.append(name) or build()
+    )
+    for sigma in (0.1, 0.2):
+        for components in (4, 8):
+            noise = {"defense": "gaussian", "defense_args": {"sigma": sigma}}
+            case = made(measure="mutual_information", measure_args={"components": components}, **noise)
+            trial(case, {"digits": digits}, memory, lambda part, loss: None)
+    assert built.count("known to mutual_information") == 4  # the latest alone is kept
+    again = made(measure="mutual_information", measure_args={"components": 8}, batch=2)
+    trial(again, {"digits": digits}, memory, lambda part, loss: None)
+    assert built.count("known to mutual_information") == 4
 
 
 def test_unknown_keys_are_named():
