@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jleak import catalog
 from jleak.audit.config import Spec, parse_spec
 from jleak.audit.parts import split
-from jleak.check import whole
+from jleak.check import InputError, whole
 from jleak.leakage.measure import Leak, Measure
 from jleak.metrics import METRICS, pair
 from jleak.search.engine import best_of
@@ -22,13 +22,22 @@ def recovery(*, attack: str = "inverting:steps=200", restarts: int = 1) -> Measu
       attack: of the catalog, as NAME:argument=value; none that needs a prior.
       restarts: of which it keeps the one of lowest own loss.
 
+    Raises:
+      InputError: an unknown attack or argument, or an attack that needs a prior.
+
     >>> recovery(attack="dlg:steps=10").whole
     'mse'
     """
     whole("restarts", restarts)
     spec = Spec.model_validate(parse_spec(attack))
     factory = catalog.find("attack", spec.name, catalog.ATTACKS)
-    static, floats = split(catalog.checked("attack", spec.name, factory, spec.args))
+    args = catalog.checked("attack", spec.name, factory, spec.args)
+    if args.get("prior"):
+        raise InputError(
+            f"a measure is compared with attacks that need no generator, got {attack!r}; name another, such "
+            "as inverting:steps=200, or run this one with jleak audit"
+        )
+    static, floats = split(args)
 
     def fn(key, subject, batch, known):
         update = subject.client(stream(key, "client"), subject.params, batch)

@@ -177,7 +177,7 @@ def _enough(shared: int, holders: int, rest: int, others: int, name: str) -> Non
             raise InputError(
                 f"the {name} records must have {needs} that every value of the attribute can match label by "
                 f"label for a batch, got {has}; use a smaller n, more records of the rarer value in every "
-                "label, or fewer labels"
+                "label, fewer labels, or an attribute that labels do not determine"
             )
 
 

@@ -214,13 +214,20 @@ REFUSED = {
         "unknown family 'tree'",
     ),
     "unknown attribute": ({"measure": "subspace_distance", "attribute": "smiling"}, "unknown attribute"),
-    "label for attribute": ({"measure": "subspace_distance", "attribute": "labels"}, "match label by label"),
+    "label for attribute": (
+        {"measure": "subspace_distance", "attribute": "labels"},
+        "an attribute that labels do not determine",
+    ),
     "too few updates": (
         {"measure": "subspace_distance", "measure_args": {"k": 40}},
         "subspaces of k=40 dimensions need 80",
     ),
     "odd number": ({"measure": "subspace_distance", "updates": 61}, "count must be a multiple of 2"),
     "unknown attack": ({"measure": "recovery", "measure_args": {"attack": "dl"}}, "unknown attack 'dl'"),
+    "attack with a prior": (
+        {"measure": "recovery", "measure_args": {"attack": "ggl:prior=digits"}},
+        "attacks that need no generator, got 'ggl:prior=digits'; name another",
+    ),
     "no updates": ({"measure": "sensitivity", "updates": 0}, "updates must be >= 1"),
     "unknown protocol": ({"measure": "sensitivity", "protocol": "homogenous"}, "did you mean 'homogeneous'"),
     "constant covariance": (
