@@ -7,7 +7,8 @@ With images X = mean + z F, z ~ N(0, I), and the update seen at a resolution sig
 in nats. Without a resolution the update is a function of the batch and the information has no bound, so
 sigma is part of the number. What is told about one image, given that the others are unknown too, is the same
 without its columns subtracted. A layer's is that of its rows; of layers after one another the differences add
-up to the total (chain rule).
+up to the total (chain rule). Labels are held fixed: what an update tells of an image by telling its label is
+not in it.
 
 After Liu, Zhu, Wang and Xiao, "A Quantitative Metric for Privacy Leakage in Federated Learning", ICASSP 2021
 (arXiv 2102.13472), who judge a client's risk by the mutual information of its batch and gradient. Their
