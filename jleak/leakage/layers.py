@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from jleak import tree
 from jleak.check import InputError
+from jleak.distances import tensor_order
 from jleak.types import Model, Params
 
 Rows = dict[str, Float[Array, "m p"]]
@@ -17,12 +18,14 @@ Rows = dict[str, Float[Array, "m p"]]
 def layer_names(model: Model) -> tuple[str, ...]:
     """The model's layers in the order in which it runs them; a layer is what holds a kernel and its bias.
 
+    Raises:
+      InputError: the model's classifier is not the last layer: its `init` has lost the order.
+
     >>> from jleak.models import mlp
     >>> layer_names(mlp((2, 2, 1), 3))
     ('dense0', 'head')
     """
-    paths = tree.layout(lambda key: model.init(key)["params"])
-    return tuple(dict.fromkeys("/".join(path[:-1] or path) for path in paths))
+    return tuple(dict.fromkeys("/".join(path[:-1] or path) for path in tensor_order(model)))
 
 
 def layer_sizes(model: Model) -> tuple[int, ...]:

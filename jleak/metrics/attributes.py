@@ -91,15 +91,17 @@ def auc(scores: Float[Array, " n"], true: Bool[Array, " n"] | Int[Array, " n"]) 
     return Score(value, *_hanley_mcneil(value, ones, zeros))
 
 
-def wilson(share: Float[Array, "..."], count: Int[Array, "..."] | int) -> tuple[Array, Array]:
+def wilson(share: Float[Array, "..."] | float, count: Int[Array, "..."] | float) -> tuple:
     """The 95 % interval of a share of `count` cases: all p with |share - p| <= z sqrt(p (1 - p) / count).
 
-    >>> [round(float(u), 3) for u in wilson(jnp.array(1.0), 10)]
-    [0.722, 1.0]
+    Of arrays, traced ones too, or of numbers, then in Python's own floats. Source: Wilson, JASA 1927.
+
+    >>> [round(float(u), 3) for u in wilson(jnp.array(1.0), 10)], [round(u, 3) for u in wilson(1.0, 8)]
+    ([0.722, 1.0], [0.676, 1.0])
     """
-    spread = Z * jnp.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    spread = Z * (share * (1 - share) / count + Z**2 / (4 * count**2)) ** 0.5
     middle, scale = share + Z**2 / (2 * count), 1 + Z**2 / count
-    return jnp.clip((middle - spread) / scale, 0, 1), jnp.clip((middle + spread) / scale, 0, 1)
+    return abs((middle - spread) / scale), 1 - abs(1 - (middle + spread) / scale)  # rounding stays inside
 
 
 def _hanley_mcneil(value: Float[Array, ""], ones: Array, zeros: Array) -> tuple[Array, Array]:

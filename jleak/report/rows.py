@@ -12,6 +12,7 @@ import numpy as np
 from jleak.audit.case import Case
 from jleak.audit.store import Record
 from jleak.defenses import KNOWS
+from jleak.metrics import attributes
 
 SHARED = (
     "weights",
@@ -261,13 +262,10 @@ def spread(numbers: Sequence[float]) -> Spread:
     return Spread(float(middle), float(low), float(high))
 
 
-def wilson(successes: float, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, JASA 1927).
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """The 95 % interval of a share (`jleak.metrics.attributes.wilson`).
 
     >>> [round(end, 3) for end in wilson(8, 8)]
     [0.676, 1.0]
     """
-    share = successes / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return attributes.wilson(successes / trials, trials)
