@@ -27,7 +27,7 @@ from peers.process import ggl
 from speed_runs import PAUSE, Built, built, significant
 
 from jleak import data, priors
-from jleak.audit import cache, lanes, programs, trial
+from jleak.audit import cache, lanes, pieces, programs, shapes, trial
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
 from jleak.audit.trial import Programs
@@ -68,7 +68,7 @@ def clocked(run: Built) -> float:
     """Seconds an evaluation, over all restarts."""
     time.sleep(PAUSE)
     clock = time.perf_counter()
-    rec, _, _ = trial.attack(run.case, run.attacker, run.given, lambda share, loss: None)
+    rec, _, _ = pieces.attack(run.case, run.attacker, run.given, lambda share, loss: None)
     return (time.perf_counter() - clock) / int(rec.evaluations.sum())
 
 
@@ -156,10 +156,10 @@ def reach(given: argparse.Namespace) -> dict:
 def compared(case: Case, images, cached: Programs, folder: str, ask) -> dict:
     """One victim given to both."""
     model = model_of(case, images.shape, images.classes)
-    truth = trial.clients(case, images, model, cached)
-    view = trial.view_of(case, truth)
-    attacker = cached.take(programs.attacker_settings(case), lambda: programs.attacker(case, model, view))
-    _, _, course = trial.attack(case, attacker, view, lambda share, loss: None)
+    truth = trial.clients([case], images, model, cached)
+    view = trial.view_of([case], truth)
+    attacker = cached.take(shapes.attacker_settings(case), lambda: programs.attacker(case, model, view))
+    _, _, course = pieces.attack(case, attacker, view, lambda share, loss: None)
     losses = course["losses"][:, 0, 0]
     spent = FULL // len(losses) * np.arange(1, len(losses) + 1)
     order = tensor_order(model)

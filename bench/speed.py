@@ -1,7 +1,7 @@
 """Gradient matching: seconds a candidate and iteration beside breaching 0.1.2, how they grow, compilation.
 
 One image of 32x32x3, 10 classes, known label: cosine, total variation, signed Adam, boxed. What is timed is
-what `jleak audit` runs: `jleak.audit.trial.attack` on the programs of `jleak.audit.programs.attacker`, all
+what `jleak audit` runs: `jleak.audit.pieces.attack` on the programs of `jleak.audit.programs.attacker`, all
 cores or devices. breaching runs its own attacker in a process of its own (`peers/breaching_worker.py`), in
 turn with jleak, every core too. Each part writes a result file of its own. Processes that share a device
 compile side by side and measure in turn where all are given the same `--lock FILE`.
@@ -173,8 +173,8 @@ def compiled_once(model: str, folder: Path, plan: Plan) -> dict[str, float]:
     _, uses = cache.enable(folder)
     case = case_of(model, plan.candidates, plan.widths[0], plan.steps)
     net, known = model_of(case, IMAGES.shape, IMAGES.classes), Programs()
-    truth = trial.clients(case, IMAGES, net, known)
-    given = trial.view_of(case, truth)
+    truth = trial.clients([case], IMAGES, net, known)
+    given = trial.view_of([case], truth)
     clients = known.seconds
     attacker, attack = programs.attacker(case, net, given)
     where = lanes.placing(attacker.layout, np.ones(case.restarts, bool))

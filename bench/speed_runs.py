@@ -11,7 +11,7 @@ import numpy as np
 from peers.plans import Plan
 
 from jleak import data
-from jleak.audit import programs, trial
+from jleak.audit import pieces, programs, trial
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
 from jleak.audit.programs import Attacker, Given
@@ -28,7 +28,7 @@ class Built(NamedTuple):
     """A case's attack, compiled.
 
     Attributes:
-      case, attacker, given: what `jleak.audit.trial.attack` takes.
+      case, attacker, given: what `jleak.audit.pieces.attack` takes.
       parameters: the model's.
     """
 
@@ -49,8 +49,8 @@ def case_of(model: str, candidates: int, width: int, steps: int, **more) -> Case
 def built(case: Case) -> Built:
     """The attack of this case, ready to run."""
     model = model_of(case, IMAGES.shape, IMAGES.classes)
-    truth = trial.clients(case, IMAGES, model, Programs())
-    given = trial.view_of(case, truth)
+    truth = trial.clients([case], IMAGES, model, Programs())
+    given = trial.view_of([case], truth)
     attacker, _ = programs.attacker(case, model, given)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(truth.params["params"]))
     return Built(case, attacker, given, parameters)
@@ -60,7 +60,7 @@ def clocked(run: Built) -> float:
     """Seconds a candidate and iteration of one run of all candidates."""
     time.sleep(PAUSE)
     clock = time.perf_counter()
-    _, finite, _ = trial.attack(run.case, run.attacker, run.given, lambda share, loss: None)
+    _, finite, _ = pieces.attack(run.case, run.attacker, run.given, lambda share, loss: None)
     seconds = time.perf_counter() - clock
     if not finite.all():
         raise RuntimeError(f"{(~finite).sum()} of {finite.size} candidates diverged and were stopped early")

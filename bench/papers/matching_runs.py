@@ -16,18 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 from common import turn
 
-from jleak.audit import programs, trial
+from jleak.audit import pieces, programs, results, shapes, trial
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
+from jleak.audit.pieces import Tell
 from jleak.audit.programs import Attacker, Given
 from jleak.audit.store import Record
-from jleak.audit.trial import Programs, Tell, Truth
+from jleak.audit.trial import Programs, Truth
 from jleak.data import Images
 
 
-def keep_every_piece(pieces: int) -> None:
+def keep_every_piece(count: int) -> None:
     """Cuts searches into so many pieces, and has the attacker's choice read after each."""
-    programs.PIECES = trial.SNAPSHOTS = pieces
+    programs.PIECES = pieces.SNAPSHOTS = count
 
 
 def solved(case: Case, images: Images, cache: Programs, goal: float) -> Record:
@@ -41,7 +42,7 @@ def solved(case: Case, images: Images, cache: Programs, goal: float) -> Record:
     truth, given, attacker = parts(case, images, cache)
     held = []
     clock = time.perf_counter()
-    trial.attack(case, attacker._replace(finish=noting(attacker.finish, held)), given, quiet)
+    pieces.attack(case, attacker._replace(finish=noting(attacker.finish, held)), given, quiet)
     spent = time.perf_counter() - clock
     model = model_of(case, images.shape, images.classes)
     found = [trial.score(case, model, truth, rec, cache).numbers for _, rec in held]
@@ -84,11 +85,11 @@ def every_restart(
     truth, given, attacker = parts(case, images, cache, apart)
     with turn(lock):
         clock = time.perf_counter()
-        rec, finite, _ = trial.attack(apart, attacker, given, tell)
+        rec, finite, _ = pieces.attack(apart, attacker, given, tell)
         seconds = time.perf_counter() - clock
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, case.restarts, axis=0), truth.batches)
     model = model_of(case, images.shape, images.classes)
-    numbers = trial.score(case, model, truth._replace(batches=repeated), rec, cache).numbers
+    numbers = trial.score(apart, model, truth._replace(batches=repeated), rec, cache).numbers
     table = {name: np.asarray(n, float).reshape(case.victims, -1) for name, n in numbers.items()}
     loss, quality = table["loss"], np.nan_to_num(table["psnr"], nan=-np.inf)
     rows, chosen = np.arange(case.victims), np.where(np.isfinite(loss), loss, np.inf).argmin(axis=1)
@@ -96,9 +97,9 @@ def every_restart(
         "case_id": case.case_id,
         "kind": "matching",
         **case.to_json(),
-        "status": trial.status(truth.updates, finite),
-        **{name: trial.significant(values[rows, chosen]) for name, values in table.items()},
-        "oracle_psnr": trial.significant(quality.max(axis=1)),
+        "status": results.status(truth.updates, finite),
+        **{name: results.significant(values[rows, chosen]) for name, values in table.items()},
+        "oracle_psnr": results.significant(quality.max(axis=1)),
         "chosen_is_oracle_best": int((quality[rows, chosen] == quality.max(axis=1)).sum()),
         "diverged": int(finite.size - finite.sum()),
         "evaluations": evaluations(rec),
@@ -114,9 +115,9 @@ def parts(
     """The clients' side of a case, what reaches the attacker, and its programs: those of `run`, if given."""
     run = run or case
     model = model_of(case, images.shape, images.classes)
-    truth = trial.clients(case, images, model, cache)
-    given = trial.view_of(case, truth)
-    key = ("attacker", programs.attacker_settings(run), case.victims, model.shape, model.classes)
+    truth = trial.clients([case], images, model, cache)
+    given = trial.view_of([case], truth)
+    key = ("attacker", shapes.attacker_settings(run), case.victims, model.shape, model.classes)
     return truth, given, cache.take(key, lambda: programs.attacker(run, model, given))
 
 

@@ -16,9 +16,10 @@ from jleak.audit.built import Programs, ahead
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
 from jleak.audit.parts import attack_of, client_of, floats_of, model_of, weights_of
+from jleak.audit.pieces import Tell
 from jleak.audit.settings import AnyCase, Setting
 from jleak.audit.store import Record
-from jleak.audit.trial import Tell, build, trial
+from jleak.audit.trial import build, trial
 from jleak.data import Images
 from jleak.types import View
 

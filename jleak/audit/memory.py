@@ -21,6 +21,7 @@ from jleak.audit import lanes, programs
 from jleak.audit.case import Case
 from jleak.audit.lanes import Layout
 from jleak.audit.parts import known_floats, prior_of
+from jleak.audit.shapes import attacker_settings
 from jleak.check import InputError, number
 from jleak.search import begin
 from jleak.types import Model, View
@@ -74,20 +75,35 @@ class Budget:
             self.given = SHARE * free() / GIB
         return int(self.given * GIB)
 
-    def layout(self, case: Case, model: Model) -> Layout:
-        """The case's lanes on the devices, in groups as wide as `case.lanes` allows and the budget.
+    def layout(self, case: Case, model: Model, cases: int = 1) -> Layout:
+        """The lanes of so many such cases on the devices, in groups as wide as `case.lanes` and memory allow.
 
         Raises:
           InputError: not even one lane at a time fits; with the numbers, and what to lower.
         """
-        key = (programs.attacker_settings(case), model.shape, model.classes)
+        key = (attacker_settings(case), model.shape, model.classes, cases, bool(case.weights))
         if key not in self.known:
-            self.known[key] = self.fitted(case, need(case, model))
+            self.known[key] = self.fitted(case, need(case, model, cases), cases)
         return self.known[key]
 
-    def fitted(self, case: Case, needs: Need) -> Layout:
+    def cases(self, case: Case, model: Model, most: int) -> int:
+        """How many such cases, at most `most`, can be attacked at once.
+
+        Raises:
+          InputError: not even one; with the numbers, and what to lower.
+        """
+        self.layout(case, model)
+        one, two = need(case, model), need(case, model, 2)
+        for cases in range(most, 1, -1):
+            stack = two._replace(shared=one.shared + (cases - 1) * (two.shared - one.shared))
+            where = lanes.layout(cases * case.victims * case.restarts, case.lanes)
+            if taken(where, stack) <= self.bytes():
+                return cases
+        return 1
+
+    def fitted(self, case: Case, needs: Need, cases: int = 1) -> Layout:
         """The widest layout that fits."""
-        count, budget = case.victims * case.restarts, self.bytes()
+        count, budget = cases * case.victims * case.restarts, self.bytes()
         wanted = lanes.layout(count, case.lanes)
         narrower = (lanes.layout(count, most) for most in range(wanted.width, 0, -1))
         fewer = (lanes.layout(count, 1, devices) for devices in range(wanted.devices, 0, -1))
@@ -128,8 +144,8 @@ def taken(where: Layout, needs: Need) -> int:
     return together * (where.width * (needs.lane + where.groups * needs.kept) + needs.shared)
 
 
-def need(case: Case, model: Model) -> Need:
-    """What the case's attack needs, from its program alone: nothing is computed or compiled.
+def need(case: Case, model: Model, cases: int = 1) -> Need:
+    """What the attack on so many such cases needs, from its program alone: nothing is computed or compiled.
 
     >>> from jleak.models import mlp
     >>> small, large = (need(Case(attack="dlg", batch=n), mlp((8, 8, 1), 10)) for n in (1, 16))
@@ -155,7 +171,9 @@ def need(case: Case, model: Model) -> Need:
     further = jax.make_jaxpr(step)(key, jax.ShapeDtypeStruct((), jnp.int32), state, view, floats)
     sent, held = size((view.update, labels, statistics)), size(state)
     work = max(peak(first.jaxpr), peak(further.jaxpr))  # the new state is among its results
-    return Need(int(MARGIN * work) + held + sent, 2 * held, size((params, prior)) + case.victims * sent)
+    apart = size(params) if cases > 1 and not case.weights else 0  # weights of its own: each lane copies them
+    shared = size((params, prior)) + (cases - 1) * apart + cases * case.victims * sent
+    return Need(int(MARGIN * work) + held + sent + apart, 2 * held, shared)
 
 
 LOOPS = ("scan", "while")

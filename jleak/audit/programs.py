@@ -1,13 +1,12 @@
 """The compiled programs of a case. The only place in the library that calls `jax.jit`.
 
 Victims, attacker and scoring are separate programs: the first sees the truth and returns updates, the second
-gets views alone, the third compares. Settings that are floats (strengths, learning rates) are
-arguments of the programs, so cases that differ in them alone share a compilation; so do cases that
-differ only in a defense of which the attacker knows nothing.
+gets views alone, the third compares. Each serves one case or a stack of cases that differ in seeds and
+traced settings alone (`jleak.audit.shapes`): their victims lie one after the other, and what a case has one
+of has a leading axis of cases where there are several.
 """
 
 import functools
-import json
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jleak.audit import lanes
 from jleak.audit.case import Case
 from jleak.audit.lanes import Layout
-from jleak.audit.parts import Floats, attack_of, client_of, defense_of, imitates, known_floats, loss_of
+from jleak.audit.parts import Floats, attack_of, client_of, defense_of, known_floats, loss_of
 from jleak.labels import noise_level
 from jleak.leakage import mixing
 from jleak.metrics import snr
@@ -38,11 +37,11 @@ class Given(NamedTuple):
     Attributes:
       keys: one a lane; a lane is one restart on one victim. The programs want one a slot.
       victim: each lane's victim.
-      params: what the server sent.
+      params: what the server sent; by case, where there are several and they begin with weights of their own.
       updates: one a victim, after the defense.
       labels: one row a victim, only where the threat grants them.
       statistics: the victims' BatchNorm statistics, only where the model says that clients send them.
-      floats: the traced settings that the attacker knows.
+      floats: the traced settings that the attacker knows; by case, where there are several.
       prior: the weights of the attacker's generator, where its attack names one.
     """
 
@@ -90,53 +89,6 @@ class Attacker(NamedTuple):
     steps: int
 
 
-def attacker_settings(case: Case) -> str:
-    """The settings that shape the attacker's programs: equal text, equal programs, for equal image shapes.
-
-    >>> strong, weak = (Case(attack="dlg", defense="gaussian", defense_args={"sigma": s}) for s in (1.0, 0.1))
-    >>> attacker_settings(strong) == attacker_settings(weak) == attacker_settings(Case(attack="dlg"))
-    True
-    """
-    apart = ("seed", "dataset", "draw", "halving", "stop", "weights")
-    fields = {k: v for k, v in case.to_json().items() if k not in apart}
-    if not imitates(case):
-        fields |= {"knows": "nothing", "defense": "none", "defense_args": {}}
-    return as_text(fields)
-
-
-def client_settings(case: Case) -> str:
-    """The settings that shape the clients' program, as text.
-
-    >>> client_settings(Case(attack="dlg")) == client_settings(Case(attack="inverting"))
-    True
-    """
-    names = (
-        "model",
-        "model_args",
-        "loss_fn",
-        "client",
-        "client_args",
-        "batch",
-        "victims",
-        "lanes",
-        "defense",
-        "defense_args",
-    )
-    return as_text({name: getattr(case, name) for name in names})
-
-
-def model_settings(case: Case) -> str:
-    """The settings that shape the model, as text."""
-    return as_text({name: getattr(case, name) for name in ("model", "model_args")})
-
-
-def as_text(fields: dict[str, Any]) -> str:
-    """Settings as text, the numbers that may be traced left out."""
-    for name in {"attack_args", "client_args", "defense_args"} & set(fields):
-        fields |= {name: {k: "float" if isinstance(v, float) else v for k, v in fields[name].items()}}
-    return json.dumps(fields, sort_keys=True)
-
-
 def compiled(
     fn: Callable, *args: Any, donate: tuple[int, ...] = (), precision: str = "float32"
 ) -> tuple[Callable, float]:
@@ -155,29 +107,40 @@ def share(case: Case, model: Model) -> Callable:
 
     Statistics are those of BatchNorm on the client's own images, None unless clients send them. Scores are
     of mixing in the classifier, without the defense: what the client can know before it shares. Noise is the
-    level that the update shows to whoever sees it.
+    level that the update shows to whoever sees it. Weights, keys and floats have an axis of cases where there
+    are several.
     """
 
     def program(params, k_client, batches, floats):
-        plain = client_of(case, model, floats)
-        loss = loss_of(case)
-        defended = defense_of(case, floats)(plain)
-
-        def mixed(params, batch):
-            found = mixing(model, loss, params, batch)
-            return {"mu": found.mu.mean(), "condition": found.condition, "rank": found.rank}
+        total = len(batches.y)
 
         def one(args):
-            key, batch = args
-            update = defended(key, params, batch)
-            sent = model.statistics(params, batch.x) if model.sends_statistics else None
-            told = snr(plain(key, params, batch), update), sent, mixed(params, batch)
-            return update, *told, noise_level(model, update)._asdict()
+            key, batch, owner = args
+            own, strengths = mine(case, total, owner, params, floats)
+            plain, loss = client_of(case, model, strengths), loss_of(case)
+            update = defense_of(case, strengths)(plain)(key, own, batch)
+            sent = model.statistics(own, batch.x) if model.sends_statistics else None
+            mixed = mixing(model, loss, own, batch)
+            told = {"mu": mixed.mu.mean(), "condition": mixed.condition, "rank": mixed.rank}
+            noise = noise_level(model, update)._asdict()
+            return update, snr(plain(key, own, batch), update), sent, told, noise
 
-        keys = jax.random.split(k_client, case.victims)
-        return lax.map(one, (keys, batches), batch_size=chunk(case.victims, case.lanes))
+        split = functools.partial(jax.random.split, num=case.victims)
+        keys = split(k_client) if total == case.victims else jax.vmap(split)(k_client).reshape(-1)
+        owners = jnp.arange(total) // case.victims
+        return lax.map(one, (keys, batches, owners), batch_size=chunk(total, case.lanes))
 
     return program
+
+
+def mine(case: Case, total: int, owner: Any, params: Params, floats: Floats) -> tuple[Params, Floats]:
+    """(weights, traced settings) of the case with number `owner`, among as many as have `total` victims."""
+    several = total > case.victims
+
+    def own(tree):
+        return jax.tree.map(lambda leaf: leaf[owner], tree)
+
+    return own(params) if several and not case.weights else params, own(floats) if several else floats
 
 
 def attacker(case: Case, model: Model, given: Given, where: Layout | None = None) -> tuple[Attacker, float]:
@@ -185,7 +148,7 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
 
     The lanes lie as `where` says, else in groups of `case.lanes` at most.
     """
-    where = where or lanes.layout(case.victims * case.restarts, case.lanes)
+    where = where or lanes.layout(len(given.keys), case.lanes)
     attack = attack_of(case, model, View(given.params, given.updates, prior=given.prior), known_floats(case))
     steps = attack.steps if isinstance(attack, Search) else 1
     piece = -(-steps // PIECES)
@@ -211,7 +174,7 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
 
         shared, own = apart(given)
         runs = lanes.over(where, one, shared, (own, states))
-        return by_victim(runs, slots, case.victims), jnp.isfinite(runs.loss[slots])
+        return by_victim(runs, slots, case.restarts), jnp.isfinite(runs.loss[slots])
 
     given = arranged(where, given, lanes.placing(where, np.ones(where.count, bool)).lane)
     states = lanes.shapes(where, jax.eval_shape(first, given))
@@ -236,10 +199,9 @@ def standing(rec: Reconstruction) -> Standing:
     return Standing(rec.loss.astype(jnp.float32), jnp.asarray(rec.evaluations, jnp.int32))
 
 
-def by_victim(runs: Reconstruction, slots: Array, victims: int) -> Reconstruction:
+def by_victim(runs: Reconstruction, slots: Array, restarts: int) -> Reconstruction:
     """Of every victim's runs the one that the attacker likes best."""
-    restarts = len(slots) // victims
-    runs = jax.tree.map(lambda leaf: leaf[slots].reshape(victims, restarts, *leaf.shape[1:]), runs)
+    runs = jax.tree.map(lambda leaf: leaf[slots].reshape(-1, restarts, *leaf.shape[1:]), runs)
     return jax.vmap(best)(runs)
 
 
@@ -257,11 +219,13 @@ def apart(given: Given) -> tuple[Given, tuple[Key, Int[Array, " lanes"]]]:
 def run_of(case: Case, model: Model, steps: int, given: Given, lane: tuple) -> tuple[Search, Key, View]:
     """One lane's search, key and view."""
     key, victim = lane
-    victim = 0 if case.victims == 1 else victim  # static: one matrix for all candidates
+    total = len(jax.tree.leaves(given.updates)[0])
+    params, floats = mine(case, total, victim // case.victims, given.params, given.floats)
+    victim = 0 if total == 1 else victim  # static: one matrix for all candidates
     sent = jax.tree.map(lambda leaf: leaf[victim], (given.updates, given.labels, given.statistics))
     update, labels, statistics = sent  # None stays None
-    view = View(given.params, update, labels, given.prior, statistics)
-    return as_search(case, model, given.floats, steps), key, view
+    view = View(params, update, labels, given.prior, statistics)
+    return as_search(case, model, floats, steps), key, view
 
 
 def as_search(case: Case, model: Model, floats: Floats, steps: int) -> Search:

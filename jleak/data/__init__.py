@@ -9,7 +9,7 @@ from jleak import check
 from jleak.check import InputError
 from jleak.data.attributes import DERIVED, attribute, relabelled
 from jleak.data.digits import digits
-from jleak.data.draw import HOW, draw, picks, victims
+from jleak.data.draw import HOW, batch, draw, picks, victims
 from jleak.data.folder import folder
 from jleak.data.halves import Pools, halves
 from jleak.data.images import Images, chosen, from_arrays, pixels
@@ -24,6 +24,7 @@ __all__ = [
     "Images",
     "Pools",
     "attribute",
+    "batch",
     "by",
     "chosen",
     "digits",

@@ -44,7 +44,7 @@ def draw(key: Key, images: Images, n: int, how: str = "random") -> Batch:
     jleak.check.InputError: n must be <= 10, ... got n=11; ...
     """
     kinds = _kinds(images, n, how)
-    return _batch(images, _chosen(key, kinds, np.zeros(images.size, int), n, how))
+    return batch(images, _chosen(key, kinds, np.zeros(images.size, int), n, how))
 
 
 def victims(key: Key, images: Images, count: int, n: int, how: str = "random") -> Batch:
@@ -61,7 +61,7 @@ def victims(key: Key, images: Images, count: int, n: int, how: str = "random") -
     >>> victims(jax.random.key(0), digits(), 5, 4).x.shape
     (5, 4, 8, 8, 1)
     """
-    return _batch(images, picks(key, images, count, n, how))
+    return batch(images, picks(key, images, count, n, how))
 
 
 def picks(key: Key, images: Images, count: int, n: int, how: str = "random") -> Int[np.ndarray, "count n"]:
@@ -86,7 +86,13 @@ def picks(key: Key, images: Images, count: int, n: int, how: str = "random") -> 
     return np.stack(rows)
 
 
-def _batch(images: Images, chosen: Int[np.ndarray, "*shape"]) -> Batch:
+def batch(images: Images, chosen: Int[np.ndarray, "*shape"]) -> Batch:
+    """The images at these places (`picks`), with their labels.
+
+    >>> from jleak.data.digits import digits
+    >>> batch(digits(), np.array([[0, 1], [2, 3]])).x.shape
+    (2, 2, 8, 8, 1)
+    """
     return Batch(jnp.asarray(pixels(images.x[chosen])), jnp.asarray(images.labels[chosen], jnp.int32))
 
 

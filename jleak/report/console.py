@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from jleak.audit.trial import MEANING
+from jleak.audit.results import MEANING
 from jleak.report import mixing
 from jleak.report.rows import Row, Spread, by_model, counted
 

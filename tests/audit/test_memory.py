@@ -54,7 +54,7 @@ def test_the_estimate_is_within_a_factor_of_what_the_compiler_takes(small_case, 
 def temporaries(case, images):
     """The larger of what the compiler takes to start and to go on."""
     model = model_of(case, images.shape, images.classes)
-    given = trial.view_of(case, trial.clients(case, images, model, Programs()))
+    given = trial.view_of([case], trial.clients([case], images, model, Programs()))
     attacker, _ = programs.attacker(case, model, given)
     found = [program.memory_analysis() for program in (attacker.begin, attacker.advance)]
     return max(program.temp_size_in_bytes for program in found)

@@ -21,7 +21,7 @@ from attacking import (
     settings,
 )
 
-from jleak.audit import programs, trial
+from jleak.audit import programs
 from jleak.audit.case import Case
 from jleak.catalog import ATTACKS
 from jleak.defenses import clip
@@ -159,7 +159,7 @@ def test_the_audits_programs_run_the_same_attack(name, victim, monkeypatch):
     def in_pieces(pieces):
         monkeypatch.setattr(programs, "PIECES", pieces)
         attacker, _ = programs.attacker(case, victim.model, given)
-        return attacker.pieces, *trial.attack(case, attacker, given, lambda share, loss: None)
+        return attacker.pieces, *pieces.attack(case, attacker, given, lambda share, loss: None)
 
     (pieces, recs, finite, _), (one, whole, _, _) = in_pieces(10), in_pieces(1)
     assert (pieces, one) == (8, 1)

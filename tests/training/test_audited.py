@@ -27,7 +27,7 @@ def test_the_seed_varies_all_but_the_weights(digits, trained):
     cache, found = Programs(), []
     for seed in (0, 1):
         case = Case(model="mlp", model_args=ARGS, weights=path, attack="dlg", victims=1, seed=seed)
-        found.append(clients(case, digits, model_of(case, digits.shape, digits.classes), cache))
+        found.append(clients([case], digits, model_of(case, digits.shape, digits.classes), cache))
         for sent, wanted in zip(*map(jax.tree.leaves, (found[-1].params, params)), strict=True):
             np.testing.assert_array_equal(sent, wanted)
     assert np.any(found[0].batches.x != found[1].batches.x)

@@ -13,8 +13,10 @@ from jleak.audit.cohort import programs
 from jleak.audit.cohort.pools import Pools
 from jleak.audit.cohort.programs import Pool
 from jleak.audit.cohort.setting import BUILT, TRAINED, Cohort
-from jleak.audit.programs import as_text, compiled
-from jleak.audit.trial import Tell, significant
+from jleak.audit.pieces import Tell
+from jleak.audit.programs import compiled
+from jleak.audit.results import significant
+from jleak.audit.shapes import as_text
 from jleak.tree import stream
 from jleak.types import Key, Model, Params
 

@@ -17,8 +17,8 @@ from jleak.audit.labels.pools import auxiliary
 from jleak.audit.labels.programs import attack_of, readable
 from jleak.audit.labels.trial import ATTACKED, trial
 from jleak.audit.parts import client_of, defense_of, floats_of, model_of
+from jleak.audit.pieces import Tell
 from jleak.audit.store import Record
-from jleak.audit.trial import Tell
 from jleak.data import Images
 from jleak.types import Batch, LabelAttack, Model, View
 

@@ -18,8 +18,9 @@ from jleak.audit.labels.case import LabelCase
 from jleak.audit.labels.pools import auxiliary
 from jleak.audit.labels.programs import Seen, Shared
 from jleak.audit.parts import floats_of, model_of
+from jleak.audit.pieces import Tell
+from jleak.audit.results import device, significant, versions
 from jleak.audit.store import Record
-from jleak.audit.trial import Tell, device, significant, versions
 from jleak.labels import batch_size
 from jleak.tree import stream
 from jleak.types import Model, Params

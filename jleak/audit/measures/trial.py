@@ -18,8 +18,9 @@ from jleak.audit.measures import programs
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.recovery import ENTRIES
 from jleak.audit.parts import floats_of, model_of, split
+from jleak.audit.pieces import Tell
+from jleak.audit.results import device, significant, versions
 from jleak.audit.store import Record
-from jleak.audit.trial import Tell, device, significant, versions
 from jleak.check import InputError
 from jleak.data import Images
 from jleak.leakage.layers import layer_names, layer_sizes

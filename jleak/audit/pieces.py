@@ -1,0 +1,120 @@
+"""Drives the attacks of one or several cases piece by piece: progress, snapshots, races, stop and go on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree
+
+from jleak.audit import lanes, programs, race
+from jleak.audit.case import Case
+from jleak.audit.lanes import Placing
+from jleak.audit.programs import Attacker, Given
+from jleak.types import Reconstruction
+
+SNAPSHOTS = 6
+"""Snapshots of a search that are kept, the last one being the result."""
+
+Tell = Callable[[float, float], None]
+"""Listener of a trial: `(share of the search done, median of the attacker's losses)`."""
+
+
+class Stand(NamedTuple):
+    """Where a search stands between two pieces: all that is needed to go on with it.
+
+    Attributes:
+      piece: pieces done.
+      alive: (victims, restarts), who goes on.
+      states: of the lanes in their slots, with their standings, as `Attacker.advance` gives them.
+      losses, spent: after every piece, (pieces, victims, restarts): the lowest loss so far, the gradient
+        evaluations so far.
+      snapshots: the victims' best images, by the share of the search after which they were taken.
+    """
+
+    piece: int
+    alive: Bool[np.ndarray, "victims restarts"]
+    states: PyTree
+    losses: Float[np.ndarray, "pieces victims restarts"]
+    spent: Int[np.ndarray, "pieces victims restarts"]
+    snapshots: dict[float, np.ndarray]
+
+
+def attack(
+    case: Case,
+    attacker: Attacker,
+    given: Given,
+    tell: Tell,
+    *,
+    shots: int | None = None,
+    stand: Stand | None = None,
+    save: Callable[[Stand], None] | None = None,
+    alive: np.ndarray | None = None,
+) -> tuple[Reconstruction, np.ndarray, dict[str, Any]]:
+    """Drives the search piece by piece: (reconstructions, finite lanes, its course).
+
+    The course: `snapshots`, the victims' best images after the shares of the search that `shares` names, and
+    after every piece `losses`, the lanes' lowest so far, and `spent`, their gradient evaluations so far, both
+    (pieces, victims, restarts).
+
+    Args:
+      case: the settings; of a stack of cases any one.
+      attacker: its programs.
+      given: what it is given.
+      tell: called after each piece.
+      shots: how many snapshots to keep, the last one being the result; None for `SNAPSHOTS`.
+      stand: where to go on; None for the beginning.
+      save: called after each piece but the last, with where the search stands.
+      alive: (victims, restarts), who runs at all; None for everybody.
+    """
+    now = stand or beginning(attacker, given, case.restarts, alive)
+    place = lanes.placing(attacker.layout, now.alive.ravel())
+    shown = programs.arranged(attacker.layout, given, place.lane)
+    keep, found = moments(attacker.pieces, shots or SNAPSHOTS), None
+    while now.piece < attacker.pieces and now.alive.any():
+        share = (now.piece + 1) / attacker.pieces
+        now, before = advanced(case, attacker, shown, now, place), now
+        tell(share, float(np.median(now.losses[-1].min(axis=1))))
+        if before.piece in keep or not now.alive.any():
+            found = jax.device_get(attacker.finish(shown, now.states[0], jnp.asarray(place.slot)))
+            now.snapshots[share] = np.clip(found[0].x, 0, 1)
+        if now.alive.any() and (now.alive != before.alive).any():
+            moved = lanes.placing(attacker.layout, now.alive.ravel())
+            states = lanes.arranged(attacker.layout, now.states, place.slot[moved.lane])
+            now, place = now._replace(states=states), moved
+            shown = programs.arranged(attacker.layout, given, moved.lane)
+        if save and now.piece < attacker.pieces and now.alive.any():
+            save(now)
+    images = {"snapshots": np.stack(list(now.snapshots.values())), "shares": np.array(list(now.snapshots))}
+    return *found, images | {"losses": now.losses, "spent": now.spent}
+
+
+def moments(pieces: int, shots: int) -> set[int]:
+    """The pieces after which a snapshot is taken, the last one among them.
+
+    >>> moments(16, 6) == {0, 3, 6, 9, 12, 15}, moments(16, 1)
+    (True, {15})
+    """
+    return {pieces - 1} | {round(i * (pieces - 1) / (shots - 1)) for i in range(shots) if shots > 1}
+
+
+def advanced(case: Case, attacker: Attacker, shown: Given, now: Stand, place: Placing) -> Stand:
+    """Where the search stands one piece later, the lanes in the slots where they were."""
+    going = lanes.put(attacker.layout, jnp.asarray(place.going))
+    states = attacker.advance(shown, now.states, jnp.asarray(now.piece * attacker.steps), going)
+    losses, spent = (np.asarray(u)[place.slot].reshape(now.alive.shape) for u in states[1])
+    shares = {"before": now.piece / attacker.pieces, "now": (now.piece + 1) / attacker.pieces}
+    alive = race.going_on(losses, now.alive, **shares, halving=case.halving, stop=case.stop)
+    course = np.concatenate([now.losses, losses[None]]), np.concatenate([now.spent, spent[None]])
+    return Stand(now.piece + 1, alive, states, *course, now.snapshots)
+
+
+def beginning(attacker: Attacker, given: Given, restarts: int, alive: np.ndarray | None = None) -> Stand:
+    """Where a search stands before the first piece."""
+    where = attacker.layout
+    alive = np.ones((where.count // restarts, restarts), bool) if alive is None else alive
+    shown = programs.arranged(where, given, lanes.placing(where, alive.ravel()).lane)
+    states = lanes.put(where, (attacker.begin(shown), programs.begun(where)))
+    none = np.zeros((0, *alive.shape))
+    return Stand(0, alive, states, none, none.astype(int), {})

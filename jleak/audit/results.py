@@ -1,0 +1,130 @@
+"""What a record holds of a case, and how: statuses, certificates, numbers, device and versions."""
+
+import importlib.metadata
+import platform
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+
+from jleak.audit.scoring import Score
+from jleak.types import Certificate, Params, Reconstruction, Status
+
+MEANING = {
+    Status.PROVEN: "the client's image, up to rounding",
+    Status.NOISY: "the client's image up to the noise in the update",
+    Status.APPROXIMATE: "does not explain the update: an approximation or a mixture",
+    Status.CLASS_MEAN: "only the mean of the images that share a label",
+    Status.COMMON_OFFSET: "no class is absent, so right up to an offset common to all images",
+    Status.RANK_DEFICIENT: "a layer's gradient does not determine every image",
+    Status.MASKED: "the update was pruned or masked, and what is left does not determine the image",
+    Status.UNREADABLE: "the update is zero or not finite where it is needed",
+    Status.AMBIGUOUS: "explains the update, but other images of the same label may as well",
+}
+"""What each status says of an image, in a few words."""
+
+
+class Told(NamedTuple):
+    """What the programs have told of some victims.
+
+    Attributes:
+      sent: what the clients share, `jleak.audit.trial.Truth`.
+      rec: the reconstructions.
+      finite: of each lane whether it ever had a finite loss.
+      found: the scores.
+    """
+
+    sent: Any
+    rec: Reconstruction
+    finite: Bool[np.ndarray, " lanes"]
+    found: Score
+
+
+def recorded(told: Told, note: str = "") -> dict[str, Any]:
+    """What a case's record says of its results; `note` follows the status."""
+    sent, found = told.sent, told.found
+    return {
+        "status": status(sent.updates, told.finite, found.certificate, note),
+        **{name: significant(values) for name, values in found.numbers.items()},
+        "snr": significant(sent.snr),
+        "mixing": {name: significant(values) for name, values in sent.mixing.items()},
+        "noise": {name: significant(values) for name, values in sent.noise.items()},
+        "certificate": vouched(found.certificate),
+        "diverged": int(told.finite.size - told.finite.sum()),
+        "evaluations": int(told.rec.evaluations.sum()),
+    }
+
+
+def pictures(told: Told, course: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The images that are kept of a case, with the course of its search."""
+    batches = told.sent.batches
+    arrays = {"truth": batches.x, "labels": batches.y, "reconstruction": told.found.x, **course}
+    return {name: array if name == "losses" else compact(array) for name, array in arrays.items()}
+
+
+def status(
+    updates: Params, finite: np.ndarray, certificate: Certificate | None = None, note: str = ""
+) -> str:
+    """`ok`, or why the numbers cannot be trusted; after it what, if anything, the attack does not vouch for.
+
+    >>> given = Certificate(np.array([[0, 3]]), np.zeros(1), np.zeros((1, 2)))
+    >>> status({}, np.array([True]), given)
+    'not proven: class mean (only the mean of the images that share a label)'
+    """
+    ran, given = running(updates, finite), set() if certificate is None else set(np.ravel(certificate.status))
+    open_ = [s for s in Status if s in given and s != Status.PROVEN]
+    told = ", ".join(f"{s.title} ({MEANING[s]})" for s in open_)
+    parts = ["" if told and ran == "ok" else ran, told and f"not proven: {told}", note]
+    return "; ".join(filter(None, parts))
+
+
+def vouched(certificate: Certificate | None) -> dict[str, list] | None:
+    """A certificate as a record holds it, by victim: each image's status, and the worst of the rest."""
+    if certificate is None:
+        return None
+    return {
+        "status": [[Status(int(s)).title for s in victim] for victim in np.asarray(certificate.status)],
+        "residual": significant(certificate.residual),
+        "consistency": significant(np.max(np.asarray(certificate.consistency), axis=1)),
+    }
+
+
+def running(updates: Params, finite: np.ndarray) -> str:
+    """`ok`, or what was not finite."""
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(updates)):
+        return "non-finite update"
+    if not finite.any():
+        return "non-finite loss"
+    return "ok" if finite.all() else "ok, some restarts diverged"
+
+
+def significant(numbers: Any) -> list[float | None]:
+    """The numbers to seven significant digits, which is what float32 holds; None, as in JSON, if not finite.
+
+    >>> significant(jnp.array([0.1, 2e-9, jnp.nan]))
+    [0.1, 2e-09, None]
+    """
+    return [float(f"{number:.7g}") if np.isfinite(number) else None for number in np.asarray(numbers, float)]
+
+
+def compact(array: Any) -> np.ndarray:
+    """Images as float16, which tells 8-bit pixels apart; anything else as it is."""
+    return np.asarray(array, np.float16 if array.dtype.kind == "f" else None)
+
+
+def device() -> str:
+    """The device that JAX computes on.
+
+    >>> device().split(":")[0] in ("cpu", "gpu", "tpu")
+    True
+    """
+    first = jax.devices()[0]
+    return f"{first.platform}:{first.device_kind}"
+
+
+def versions() -> dict[str, str]:
+    """The versions that the numbers depend on."""
+    names = ("jleak", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
