@@ -172,9 +172,14 @@ seeds, stop, victims, weights
     return validated(AuditConfig, settings, path)
 
 
-def validated(kind: type[Config], settings: dict[str, Any], path: Path | None = None) -> Config:
-    """The configuration of that kind which `settings` describe; see `config_of`."""
-    source = "settings" if path is None else str(path)
+def validated(
+    kind: type[Config], settings: dict[str, Any], path: Path | None = None, *, source: str = "settings"
+) -> Config:
+    """The configuration of that kind which `settings` describe; see `config_of`.
+
+    `source` is what errors call the settings where there is no file.
+    """
+    source = source if path is None else str(path)
     try:
         return kind.model_validate({**(read_yaml(path) if path else {}), **settings})
     except ValidationError as error:

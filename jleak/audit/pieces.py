@@ -41,6 +41,22 @@ class Stand(NamedTuple):
     snapshots: dict[float, np.ndarray]
 
 
+class Keeping(NamedTuple):
+    """How a search is kept, so that it can go on in another process.
+
+    Attributes:
+      begin: `(attacker, where a search begins) -> where this one goes on`.
+      save: `(attacker, stand)`, called after each piece but the last.
+    """
+
+    begin: Callable[[Attacker, Stand], Stand]
+    save: Callable[[Attacker, Stand], None]
+
+
+FORGETTING = Keeping(lambda attacker, first: first, lambda attacker, stand: None)
+"""Begins at the beginning, and keeps nothing."""
+
+
 def attack(
     case: Case,
     attacker: Attacker,
@@ -48,9 +64,8 @@ def attack(
     tell: Tell,
     *,
     shots: int | None = None,
-    stand: Stand | None = None,
-    save: Callable[[Stand], None] | None = None,
     alive: np.ndarray | None = None,
+    keeping: Keeping = FORGETTING,
 ) -> tuple[Reconstruction, np.ndarray, dict[str, Any]]:
     """Drives the search piece by piece: (reconstructions, finite lanes, its course).
 
@@ -64,11 +79,10 @@ def attack(
       given: what it is given.
       tell: called after each piece.
       shots: how many snapshots to keep, the last one being the result; None for `SNAPSHOTS`.
-      stand: where to go on; None for the beginning.
-      save: called after each piece but the last, with where the search stands.
       alive: (victims, restarts), who runs at all; None for everybody.
+      keeping: how the search is kept.
     """
-    now = stand or beginning(attacker, given, case.restarts, alive)
+    now = keeping.begin(attacker, beginning(attacker, given, case.restarts, alive))
     place = lanes.placing(attacker.layout, now.alive.ravel())
     shown = programs.arranged(attacker.layout, given, place.lane)
     keep, found = moments(attacker.pieces, shots or SNAPSHOTS), None
@@ -84,8 +98,8 @@ def attack(
             states = lanes.arranged(attacker.layout, now.states, place.slot[moved.lane])
             now, place = now._replace(states=states), moved
             shown = programs.arranged(attacker.layout, given, moved.lane)
-        if save and now.piece < attacker.pieces and now.alive.any():
-            save(now)
+        if now.piece < attacker.pieces and now.alive.any():
+            keeping.save(attacker, now)
     images = {"snapshots": np.stack(list(now.snapshots.values())), "shares": np.array(list(now.snapshots))}
     return *found, images | {"losses": now.losses, "spent": now.spent}
 

@@ -1,5 +1,6 @@
 """What the cases of every kind of run share: checks of their settings, JSON both ways, a content hash."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -99,9 +100,16 @@ def put(case: Setting, name: str, value: Any) -> None:
     object.__setattr__(case, name, value)
 
 
+def reseeded(case: AnyCase, seed: int) -> AnyCase:
+    """The case with another seed, which must be a valid one: nothing is checked again."""
+    other = copy.copy(case)
+    put(other, "seed", seed)
+    return other
+
+
 def content_hash(case: Setting) -> str:
     """Twelve hex digits of the SHA-256 of all settings: another setting is another case."""
-    text = json.dumps(dataclasses.asdict(case), sort_keys=True)
+    text = json.dumps(vars(case), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -1,0 +1,94 @@
+"""Who works on a batch, so that workers of one sweep do not do the same work twice.
+
+Claims are advice: two workers that miss each other's claim write the same part, and nothing is wrong but the time.
+A claim is alive while its worker renews it; that of a process of this machine ends with the process.
+"""
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jleak.audit.sweep import place as files
+from jleak.audit.sweep.place import Place
+
+LEASE = 90.0
+"""Seconds after which a claim that nobody renewed is void."""
+
+RENEW = 15.0
+"""Seconds after which a worker renews its claim."""
+
+
+class Claim(NamedTuple):
+    """Who claims a batch, and when he last said so."""
+
+    host: str
+    process: int
+    time: float
+
+
+def mine() -> Claim:
+    """A claim of this process, now."""
+    return Claim(socket.gethostname(), os.getpid(), time.time())
+
+
+def claim(where: Place, name: str) -> None:
+    """Claims the batch, or renews the claim."""
+    files.write(where, f"claims/{name}.json", json.dumps(mine()._asdict()).encode())
+
+
+def release(where: Place, name: str) -> None:
+    """Gives the batch up, or has finished it."""
+    files.remove(where, f"claims/{name}.json")
+
+
+def taken(where: Place, name: str) -> bool:
+    """Whether another worker is at the batch."""
+    content = files.read(where, f"claims/{name}.json")
+    if content is None:
+        return False
+    try:
+        found = Claim(**json.loads(content))
+    except (ValueError, TypeError):  # half written, on a file system that renames late
+        return False
+    return (found.host, found.process) != mine()[:2] and alive(found, mine())
+
+
+def alive(found: Claim, now: Claim) -> bool:
+    """Whether a claim holds.
+
+    >>> now = Claim("here", 1, 1000.0)
+    >>> alive(Claim("there", 7, 950.0), now), alive(Claim("there", 7, 900.0), now)
+    (True, False)
+    """
+    return abs(now.time - found.time) < LEASE and (found.host != now.host or running(found.process))
+
+
+def running(process: int) -> bool:
+    """Whether such a process of this machine runs.
+
+    >>> running(os.getpid())
+    True
+    """
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def renewing(where: Place, name: str) -> Callable[[], None]:
+    """What to call now and then, so that the claim of a batch stays alive; the first call claims it."""
+    last = [-math.inf]
+
+    def renew() -> None:
+        if time.monotonic() - last[0] >= RENEW:
+            claim(where, name)
+            last[0] = time.monotonic()
+
+    return renew

@@ -1,0 +1,163 @@
+"""A sweep's store: what has been found, whole at any moment, written by any number of workers.
+
+    SWEEP/
+      sweep.json            the settings, and the command that began it
+      records/PART.parquet  one row a case: settings, numbers, where they come from (`schema`)
+      images/PART.npz       truth, labels and reconstructions of the same rows, if they are kept
+      claims/, checkpoints/ of batches that somebody works on
+      damaged/              parts that could not be read, put aside
+
+A part holds one batch and is named by its cases, so two workers that run the same batch write the same file. Images
+are there before their records. Readers take a case that occurs in several parts once.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jleak.audit.store import Record, as_json
+from jleak.audit.sweep import place as files
+from jleak.audit.sweep import schema
+from jleak.audit.sweep.place import Place
+from jleak.check import InputError
+
+SETTINGS = "sweep.json"
+KEPT = ("truth", "labels", "reconstruction")
+"""Of a case's images, what a sweep keeps."""
+
+
+def begin(where: Place, settings: Mapping[str, Any], *, command: str, total: int) -> None:
+    """Makes the store, or writes the settings of one that goes on.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    made = {"kind": "sweep", "command": command, "cases": total, "settings": dict(settings)}
+    files.write(where, SETTINGS, (as_json(made, indent=2) + "\n").encode())
+
+
+def settings(where: Place) -> dict[str, Any]:
+    """What `begin` has written.
+
+    Raises:
+      InputError: there is no sweep, or the file is damaged.
+    """
+    content = files.read(where, SETTINGS)
+    if content is None:
+        raise InputError(
+            f"{where.url} holds no sweep (it has no {SETTINGS}); begin one with: jleak sweep run"
+        )
+    try:
+        return dict(json.loads(content))
+    except ValueError as error:
+        raise InputError(
+            f"{where.url}/{SETTINGS} is damaged ({error}); run the sweep's file again with --out {where.url}: "
+            "finished cases are kept"
+        ) from error
+
+
+def add(
+    where: Place, name: str, found: Sequence[tuple[Record, Mapping[str, np.ndarray]]], images: bool
+) -> None:
+    """Adds a finished batch: its images, then its records.
+
+    Raises:
+      InputError: a full disk or a place that cannot be written; what was there stays as it was.
+    """
+    if images:
+        stacked = {key: np.stack([arrays[key] for _, arrays in found]) for key in KEPT}
+        stacked["case_id"] = np.array([record["case_id"] for record, _ in found])
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **stacked)
+        files.write(where, f"images/{name}.npz", buffer.getvalue())
+    put(where, name, schema.table([record | schema.here() for record, _ in found]))
+
+
+def put(where: Place, name: str, table: pa.Table) -> None:
+    """Writes the records of a part, with checksums."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    files.write(where, f"records/{name}.parquet", sink.getvalue().to_pybytes())
+
+
+def parts(where: Place) -> list[str]:
+    """The names of the parts."""
+    return [
+        name.removesuffix(".parquet") for name in files.names(where, "records") if name.endswith(".parquet")
+    ]
+
+
+def part(where: Place, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The records of a part.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    content = files.read(where, f"records/{name}.parquet") or b""
+    try:
+        return pq.read_table(
+            pa.BufferReader(content), columns=columns and list(columns), page_checksum_verification=True
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{where.url}/records/{name}.parquet is damaged ({str(error).splitlines()[0]}); "
+            f"jleak sweep resume {where.url} puts it aside and runs its cases again"
+        ) from error
+
+
+def finished(where: Place, damaged: Callable[[str], None] = lambda told: None) -> set[str]:
+    """The cases that are finished. Damaged parts are put aside and told of, so that their cases run again."""
+    found: set[str] = set()
+    for name in parts(where):
+        try:
+            found.update(part(where, name).column("case_id").to_pylist())
+        except InputError as error:
+            files.move(where, f"records/{name}.parquet", f"damaged/{name}.parquet")
+            damaged(f"{error}. It is in damaged/ now")
+    return found
+
+
+def table(where: Place, columns: Sequence[str] | None = None) -> pa.Table:
+    """All records, each case once, in the order of the parts' names.
+
+    Raises:
+      InputError: there is no sweep, or a part is damaged.
+    """
+    settings(where)
+    asked = None if columns is None else list(dict.fromkeys([*columns, "case_id"]))
+    found = [part(where, name, asked) for name in parts(where)]
+    if not found:
+        return schema.schema().empty_table()
+    whole = pa.concat_tables(found, promote_options="permissive")
+    first = dict(
+        zip(reversed(whole.column("case_id").to_pylist()), range(len(whole) - 1, -1, -1), strict=True)
+    )
+    return whole if len(first) == len(whole) else whole.take(sorted(first.values()))
+
+
+def records(where: Place) -> Iterator[Record]:
+    """The records as an audit has them."""
+    return map(schema.record, table(where).to_pylist())
+
+
+def images(where: Place, case_id: str) -> dict[str, np.ndarray]:
+    """Truth, labels and reconstruction of a case.
+
+    Raises:
+      InputError: no part has them.
+    """
+    for name in parts(where):
+        ids = part(where, name, ["case_id"]).column("case_id").to_pylist()
+        content = files.read(where, f"images/{name}.npz") if case_id in ids else None
+        if content:
+            with np.load(io.BytesIO(content)) as arrays:
+                row = arrays["case_id"].tolist().index(case_id)
+                return {key: arrays[key][row] for key in KEPT}
+    raise InputError(
+        f"{where.url} holds no images of case {case_id}; it was run with images: false, or not yet"
+    )
