@@ -102,6 +102,11 @@ def compiled(
     return program, time.perf_counter() - clock
 
 
+def lowered(fn: Callable, *args: Any) -> jax.stages.Lowered:
+    """`fn` as XLA is given it, for arguments shaped like `args`: to count what it takes, not to run it."""
+    return jax.jit(fn).lower(*args)
+
+
 def share(case: Case, model: Model) -> Callable:
     """The victims' program: `(params, k_client, batches, floats)` to updates, snr, statistics, scores, noise.
 

@@ -1,4 +1,4 @@
-"""The command line: `jleak audit | labels | measure | bench-optimizers | train-model | train-prior | ...`.
+"""The command line: `jleak audit | labels | measure | sweep | bench-optimizers | train-model | ...`.
 
 Imports of anything heavy are inside the commands, so that `jleak --help` is quick.
 """
@@ -11,10 +11,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads only hurt small ei
 import typer
 
 from jleak.check import InputError
-from jleak.cli import runs, training, viewing
+from jleak.cli import runs, sweeps, training, viewing
 from jleak.cli.app import app
 
-__all__ = ["app", "main", "runs", "training", "viewing"]
+__all__ = ["app", "main", "runs", "sweeps", "training", "viewing"]
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Who works on a batch, so that workers of one sweep do not do the same work twice.
 
-Claims are advice: two workers that miss each other's claim write the same part, and nothing is wrong but the time.
+Claims are advice: two workers that miss each other's claim write the same part, which costs time alone.
 A claim is alive while its worker renews it; that of a process of this machine ends with the process.
 """
 

@@ -1,4 +1,4 @@
-"""What a sweep's file says: the settings of an audit, any of which may have several values, and conditions."""
+"""What a sweep's file says: settings of an audit, any of which may have several values, and conditions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,8 +48,8 @@ class SweepConfig(BaseModel):
 
     Attributes:
       zip: settings that vary together: mappings of keys to lists of one length.
-      skip: conditions; a case that meets all that one of them names is left out. A condition maps settings of a
-        `Case`, or arguments such as `defense.sigma`, to a value or a list of values.
+      skip: conditions; a case that meets all that one of them names is left out. A condition maps settings
+        of a `Case`, or arguments such as `defense.sigma`, to a value or a list of values.
       only: conditions; if any are given, a case must meet one of them.
       images: whether truth and reconstructions are kept beside the records.
       together: cases of one batch, at most; memory may allow fewer.
@@ -103,7 +103,7 @@ def sweep_config_of(settings: dict[str, Any], path: Path | None = None) -> Sweep
     overrides an earlier one, what the file says itself overrides both.
 
     Raises:
-      InputError: no such file, not YAML, an unknown key, preset or a value of the wrong type, named by its path.
+      InputError: no such file, not YAML, an unknown key or preset, or a value of the wrong type, by its path.
 
     >>> text = {"presets": {"quick": {"seeds": [0]}}, "use": "quick", "attacks": "dlg"}
     >>> sweep_config_of(text).seeds

@@ -1,4 +1,4 @@
-"""Where a store lies: a folder, or a bucket of an object store, through fsspec. Files appear whole or not at all."""
+"""Where a store lies: a folder or an object store, through fsspec. Files appear whole or not at all."""
 
 import contextlib
 import os
@@ -66,8 +66,8 @@ def write(where: Place, name: str, content: bytes) -> None:
             where.fs.pipe_file(path(where, name), content)
     except OSError as error:
         raise InputError(
-            f"{where.url}/{name} cannot be written: {error.strerror or error}; what is finished is kept. Make room or "
-            f"name another place, and go on with: jleak sweep resume {where.url}"
+            f"{where.url}/{name} cannot be written: {error.strerror or error}; what is finished is kept. "
+            f"Make room, then go on with: jleak sweep resume {where.url}"
         ) from error
 
 

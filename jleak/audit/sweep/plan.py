@@ -47,7 +47,7 @@ def plan(config: SweepConfig) -> list[Setting]:
     Without a defense there is nothing to know, so `none` appears with knows=nothing alone.
 
     Raises:
-      InputError: an unknown name or a number out of bounds, a condition on what no case has, or no case at all.
+      InputError: an unknown name, a number out of bounds, a condition on what no case has, or no case.
 
     >>> from jleak.audit.sweep.config import sweep_config_of
     >>> config = sweep_config_of({"attacks": "dlg", "defenses": ["none", "clip:bound=1.0"],
@@ -107,6 +107,7 @@ def distinct(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def fields(key: str, value: Any) -> dict[str, Any]:
     """The fields of a case that a value of this key sets.
 
+    >>> from jleak.audit.config import Spec
     >>> fields("models", Spec(name="mlp")), fields("seeds", 3)
     ({'model': 'mlp', 'model_args': {}}, {'seed': 3})
     """
@@ -142,7 +143,7 @@ def meets(case: Case, rule: dict[str, Any]) -> bool:
 
 
 def value_of(case: Case, name: str) -> Any:
-    """A setting of a case, or an argument such as `defense.sigma`; None where the part has no such argument."""
+    """A setting of a case, or an argument such as `defense.sigma`; None where there is no such argument."""
     field, _, argument = name.partition(".")
     return getattr(case, f"{field}_args").get(argument) if argument else getattr(case, field)
 

@@ -59,9 +59,15 @@ def kept(where: Place) -> SweepConfig:
     """The settings of a sweep that was begun.
 
     Raises:
-      InputError: there is none.
+      InputError: there is none, or it was merged of several.
     """
-    return sweep_config_of(store.settings(where)["settings"])
+    made = store.settings(where)
+    if made["settings"] is None:
+        raise InputError(
+            f"{where.url} was merged of sweeps of other settings, so there is nothing to go on with; "
+            "go on with one of these"
+        )
+    return sweep_config_of(made["settings"])
 
 
 def share(batches: Sequence[Batch], part: tuple[int, int]) -> list[Batch]:
@@ -118,7 +124,7 @@ def multihost(coordinator: str | None, processes: int | None, index: int | None)
     """Joins the processes of a pod or cluster (`jax.distributed`); this one's share (i, n).
 
     Args:
-      coordinator: host:port of the first process; None where JAX finds it itself (TPU pods, Slurm, Kubernetes).
+      coordinator: host:port of the first process; None where JAX finds it itself (TPU pods, Slurm).
       processes, index: how many there are and which this is; None likewise.
     """
     jax.distributed.initialize(coordinator, processes, index)

@@ -107,7 +107,7 @@ def here() -> dict[str, str]:
 
 @functools.cache
 def revision() -> str:
-    """The git revision that jleak runs from, with `+` where files differ from it; empty where it is installed."""
+    """The git revision that jleak runs from, with `+` where files differ from it; empty if there is none."""
     try:
         told = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],

@@ -7,8 +7,8 @@
       claims/, checkpoints/ of batches that somebody works on
       damaged/              parts that could not be read, put aside
 
-A part holds one batch and is named by its cases, so two workers that run the same batch write the same file. Images
-are there before their records. Readers take a case that occurs in several parts once.
+A part holds one batch and is named by its cases, so two workers that run the same batch write the same file.
+Images are there before their records. Readers take a case that occurs in several parts once.
 """
 
 import io
@@ -31,13 +31,24 @@ KEPT = ("truth", "labels", "reconstruction")
 """Of a case's images, what a sweep keeps."""
 
 
-def begin(where: Place, settings: Mapping[str, Any], *, command: str, total: int) -> None:
+def begun(where: Place) -> bool:
+    """Whether the place holds a sweep."""
+    return files.exists(where, SETTINGS)
+
+
+def begin(where: Place, settings: Mapping[str, Any] | None, *, command: str, total: int) -> None:
     """Makes the store, or writes the settings of one that goes on.
+
+    Args:
+      where: the store.
+      settings: the sweep's; None where it is made of several and cannot go on.
+      command: what began it.
+      total: cases in all.
 
     Raises:
       InputError: it cannot be written.
     """
-    made = {"kind": "sweep", "command": command, "cases": total, "settings": dict(settings)}
+    made = {"kind": "sweep", "command": command, "cases": total, "settings": settings}
     files.write(where, SETTINGS, (as_json(made, indent=2) + "\n").encode())
 
 
@@ -56,8 +67,8 @@ def settings(where: Place) -> dict[str, Any]:
         return dict(json.loads(content))
     except ValueError as error:
         raise InputError(
-            f"{where.url}/{SETTINGS} is damaged ({error}); run the sweep's file again with --out {where.url}: "
-            "finished cases are kept"
+            f"{where.url}/{SETTINGS} is damaged ({error}); remove it and run the sweep's file again with "
+            f"--out {where.url}: finished cases are kept"
         ) from error
 
 
@@ -110,15 +121,33 @@ def part(where: Place, name: str, columns: Sequence[str] | None = None) -> pa.Ta
         ) from error
 
 
-def finished(where: Place, damaged: Callable[[str], None] = lambda told: None) -> set[str]:
-    """The cases that are finished. Damaged parts are put aside and told of, so that their cases run again."""
+def finished(
+    where: Place, damaged: Callable[[str], None] = lambda told: None, *, aside: bool = True
+) -> set[str]:
+    """The cases that are finished.
+
+    Args:
+      where: the store.
+      damaged: told of each part that cannot be read.
+      aside: whether such parts are put aside, so that their cases run again.
+    """
     found: set[str] = set()
     for name in parts(where):
         try:
             found.update(part(where, name).column("case_id").to_pylist())
         except InputError as error:
-            files.move(where, f"records/{name}.parquet", f"damaged/{name}.parquet")
-            damaged(f"{error}. It is in damaged/ now")
+            if aside:
+                files.move(where, f"records/{name}.parquet", f"damaged/{name}.parquet")
+            damaged(f"{error}{'. It is in damaged/ now' if aside else ''}")
+    return found
+
+
+def working(where: Place) -> list[str]:
+    """Who claims a batch, each in a line."""
+    found = []
+    for name in files.names(where, "claims"):
+        claim = json.loads(files.read(where, f"claims/{name}") or b"{}")
+        found.append(f"{name.removesuffix('.json')}: process {claim.get('process')} on {claim.get('host')}")
     return found
 
 
@@ -133,11 +162,18 @@ def table(where: Place, columns: Sequence[str] | None = None) -> pa.Table:
     found = [part(where, name, asked) for name in parts(where)]
     if not found:
         return schema.schema().empty_table()
-    whole = pa.concat_tables(found, promote_options="permissive")
-    first = dict(
-        zip(reversed(whole.column("case_id").to_pylist()), range(len(whole) - 1, -1, -1), strict=True)
-    )
-    return whole if len(first) == len(whole) else whole.take(sorted(first.values()))
+    return once(pa.concat_tables(found, promote_options="permissive"))
+
+
+def once(table: pa.Table) -> pa.Table:
+    """The records, each case once.
+
+    >>> once(pa.table({"case_id": ["a", "b", "a"], "seed": [0, 1, 0]})).column("seed").to_pylist()
+    [0, 1]
+    """
+    ids = table.column("case_id").to_pylist()
+    first = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
+    return table if len(first) == len(ids) else table.take(sorted(first.values()))
 
 
 def records(where: Place) -> Iterator[Record]:
@@ -149,15 +185,13 @@ def images(where: Place, case_id: str) -> dict[str, np.ndarray]:
     """Truth, labels and reconstruction of a case.
 
     Raises:
-      InputError: no part has them.
+      InputError: no file has them.
     """
-    for name in parts(where):
-        ids = part(where, name, ["case_id"]).column("case_id").to_pylist()
-        content = files.read(where, f"images/{name}.npz") if case_id in ids else None
-        if content:
-            with np.load(io.BytesIO(content)) as arrays:
-                row = arrays["case_id"].tolist().index(case_id)
-                return {key: arrays[key][row] for key in KEPT}
+    for name in files.names(where, "images"):
+        with np.load(io.BytesIO(files.read(where, f"images/{name}") or b"")) as arrays:
+            ids = arrays["case_id"].tolist()
+            if case_id in ids:
+                return {key: arrays[key][ids.index(case_id)] for key in KEPT}
     raise InputError(
         f"{where.url} holds no images of case {case_id}; it was run with images: false, or not yet"
     )

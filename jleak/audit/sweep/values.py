@@ -15,8 +15,8 @@ MOST = 10_000_000
 def several(value: Any) -> list[Any] | None:
     """The values that a mapping such as `{range: 100}` stands for; None where it is no such mapping.
 
-    `{each: [a, b]}` are these values, `{range: n}` the numbers 0 to n - 1, `{range: [a, b]}` those from a to b - 1,
-    `{log: [a, b, n]}` n numbers from a to b at equal ratios, `{linear: [a, b, n]}` at equal distances.
+    `{each: [a, b]}` are these values, `{range: n}` the numbers 0 to n - 1, `{range: [a, b]}` those from a to
+    b - 1, `{log: [a, b, n]}` n numbers from a to b at equal ratios, `{linear: [a, b, n]}` at equal distances.
 
     Raises:
       InputError: such a mapping with values that it cannot have.

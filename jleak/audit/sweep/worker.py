@@ -42,7 +42,7 @@ class Stand(NamedTuple):
     """Where a worker stands.
 
     Attributes:
-      cases: finished by this worker's batches, or found finished.
+      cases: finished since the worker began, by itself or by others.
       part: how much of the batch under way is done, 0 to 1.
       size: cases in it.
       case: one of them.
@@ -97,7 +97,7 @@ def work(
             name = name_of(cases)
             open_ = [case for case in cases if case.case_id not in finished]
             if not open_ or files.exists(where, f"records/{name}.parquet"):
-                done, idle = done + len(cases), 0
+                done, idle = done + len(open_), 0
                 listen(Stand(done, 0.0, 0, cases[0], float("nan")))
                 continue
             if claims.taken(where, name):
@@ -112,7 +112,7 @@ def work(
             evaluations = run(
                 where, name, batch, open_, means, functools.partial(telling, listen, done, open_)
             )
-            done, ran = done + len(cases), ran + len(open_)
+            done, ran = done + len(open_), ran + len(open_)
             listen(Stand(done, 0.0, 0, cases[-1], float("nan"), evaluations))
     return ran
 

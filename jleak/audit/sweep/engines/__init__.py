@@ -1,0 +1,1 @@
+"""Who runs which batch: this process and its devices, or the workers of a Ray cluster."""

@@ -1,0 +1,47 @@
+"""Which cases run together."""
+
+import pytest
+
+from jleak.audit.sweep.batches import group_key, name_of
+from jleak.audit.sweep.plan import every
+from jleak.audit.sweep.run import share
+from jleak.check import InputError
+
+
+def test_every_case_is_in_one_batch_of_its_like(prepared):
+    sweep = prepared(knows=["nothing", "kind"], victims=[1, 2], seeds={"range": 7})
+    held = [case.case_id for batch in sweep.batches for case in batch.cases()]
+    assert sorted(held) == sorted(case.case_id for case in every(sweep.settings))
+    assert len(held) == len(set(held)) == sweep.cases == 2 * 5 * 7 - 2 * 0
+    for batch in sweep.batches:
+        cases = batch.cases()
+        assert len({group_key(case) for case in cases}) == 1 and len(cases) == batch.count <= batch.width <= 4
+
+
+def test_strengths_and_seeds_are_in_one_batch_and_shapes_are_not(prepared):
+    (plain, noisy) = prepared(together=8).batches
+    assert {c.defense for c in plain.cases()} == {"none"} and plain.count == 3
+    assert {(c.defense_args["sigma"], c.seed) for c in noisy.cases()} == {
+        (sigma, seed) for sigma in (0.001, 0.1) for seed in range(3)
+    }
+    assert plain.width == noisy.width == 8  # one attacker's program for both
+
+
+def test_memory_says_how_many_run_together(prepared):
+    wide = {"models": {"mlp": {"hidden": 2048}}, "defenses": "none", "seeds": {"range": 64}, "together": 64}
+    widths = [prepared(**wide, memory=gib).batches[0].width for gib in (0.02, 0.1, 4.0)]
+    assert widths[0] < widths[1] < widths[2] == 64
+    with pytest.raises(InputError, match="needs about"):
+        prepared(**wide, memory=0.001)
+
+
+def test_a_batch_is_named_by_its_cases_alone(prepared):
+    one, other = prepared(), prepared(checkpoint=1.0, memory=2.0)
+    names = [[name_of(batch.cases()) for batch in sweep.batches] for sweep in (one, other)]
+    assert names[0] == names[1] and len(set(names[0])) == len(names[0])
+
+
+def test_shares_are_apart_and_leave_nothing_out(prepared):
+    batches = prepared(seeds={"range": 11}).batches
+    held = [batch for i in range(3) for batch in share(batches, (i, 3))]
+    assert sorted(map(repr, held)) == sorted(map(repr, batches))
