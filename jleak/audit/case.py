@@ -1,6 +1,5 @@
 """One case of an audit: every setting by name and number, JSON both ways, and a content hash."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +101,7 @@ class Case:
 
     def to_json(self) -> dict[str, Any]:
         """The case as JSON-ready names and numbers."""
-        return dataclasses.asdict(self)
+        return {k: dict(v) if isinstance(v, dict) else v for k, v in vars(self).items()}
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> "Case":

@@ -1,11 +1,11 @@
 """What a record holds of a case, and how: statuses, certificates, numbers, device and versions."""
 
 import importlib.metadata
+import math
 import platform
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
@@ -93,7 +93,7 @@ def vouched(certificate: Certificate | None) -> dict[str, list] | None:
 
 def running(updates: Params, finite: np.ndarray) -> str:
     """`ok`, or what was not finite."""
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(updates)):
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(updates)):
         return "non-finite update"
     if not finite.any():
         return "non-finite loss"
@@ -106,7 +106,8 @@ def significant(numbers: Any) -> list[float | None]:
     >>> significant(jnp.array([0.1, 2e-9, jnp.nan]))
     [0.1, 2e-09, None]
     """
-    return [float(f"{number:.7g}") if np.isfinite(number) else None for number in np.asarray(numbers, float)]
+    values = np.asarray(numbers, float).tolist()
+    return [float(f"{number:.7g}") if math.isfinite(number) else None for number in values]
 
 
 def compact(array: Any) -> np.ndarray:

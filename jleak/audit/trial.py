@@ -34,6 +34,10 @@ from jleak.types import Batch, Key, Model, Params, Reconstruction
 Stack = Sequence[Case]
 """Cases that differ in seeds and traced settings alone."""
 
+Picks = dict[tuple, np.ndarray]
+"""Where in their data sets the images of cases are, by what says so (`drawing`): cases that differ in attack
+or defense hold the same."""
+
 SCORED = 16
 """Victims that are scored at once, where a case has no more."""
 
@@ -84,6 +88,7 @@ def trials(
     budget: Budget | None = None,
     *,
     count: int | None = None,
+    picked: Picks | None = None,
     **driving: Any,
 ) -> list[tuple[Record, dict[str, np.ndarray]]]:
     """Runs a stack of cases at once; the record and the images of each.
@@ -92,6 +97,7 @@ def trials(
       stack: the cases.
       images, cache, tell, budget: as `trial` has them.
       count: how many of the cases count: those after them only fill up, and are not attacked. None for all.
+      picked: which images cases hold, used and filled; None where nobody asks again.
       driving: further arguments of `jleak.audit.pieces.attack`.
 
     Raises:
@@ -100,7 +106,7 @@ def trials(
     first, count = stack[0], len(stack) if count is None else count
     bill = Bill(cache)
     model = model_of(first, images.shape, images.classes)
-    truth = clients(stack, images, model, bill)
+    truth = clients(stack, images, model, bill, picked)
     given = view_of(stack, truth)
     attacker = attacker_of(first, model, given, bill, budget)
     clock = time.perf_counter()
@@ -168,10 +174,12 @@ def attacker_of(
     return cache.take(attacker_key(case, model, cases), made)
 
 
-def clients(stack: Stack, images: Images, model: Model, cache: Programs | Bill) -> Truth:
+def clients(
+    stack: Stack, images: Images, model: Model, cache: Programs | Bill, picked: Picks | None = None
+) -> Truth:
     """The clients' side: draws the victims' batches and computes what they share."""
     case = stack[0]
-    batches = drawn(stack, images)
+    batches = drawn(stack, images, {} if picked is None else picked)
     strengths = piled([{kind: floats_of(one)[kind] for kind in ("client", "defense")} for one in stack])
     params = weights_of(case, model) if case.weights else initial(stack, model, cache)
     args = (params, keys(stack, "client"), batches, strengths)
@@ -188,16 +196,19 @@ def keys(stack: Stack, name: str) -> Key:
     return found[0] if len(stack) == 1 else found
 
 
-def drawn(stack: Stack, images: Images) -> Batch:
+def drawn(stack: Stack, images: Images, picked: Picks) -> Batch:
     """The batches of all victims of all cases, those of one case after those of another."""
-    case = stack[0]
-    found = {
-        one.seed: data.picks(
-            stream(jax.random.key(one.seed), "data"), images, case.victims, case.batch, one.draw
-        )
-        for one in stack
-    }
-    return data.batch(images, np.concatenate([found[one.seed] for one in stack]))
+    for case in stack:
+        asked = drawing(case)
+        if asked not in picked:
+            key = stream(jax.random.key(case.seed), "data")
+            picked[asked] = data.picks(key, images, case.victims, case.batch, case.draw)
+    return data.batch(images, np.concatenate([picked[drawing(case)] for case in stack]))
+
+
+def drawing(case: Case) -> tuple:
+    """What says which images a case's victims hold."""
+    return case.dataset, case.draw, case.victims, case.batch, case.seed
 
 
 def initial(stack: Stack, model: Model, cache: Programs | Bill) -> Params:

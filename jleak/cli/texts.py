@@ -24,3 +24,5 @@ WHOSE = "Array that says whose image it is: nobody's are both in training and te
 HOLDING = "How a batch has the attribute: homogeneous (all of it) or presence (half of it)."
 LOOKED = "Batches a model that measures of one batch look at; default 32."
 LEARNT = "Batches a model that measures of many learn from; default 600."
+BY = "Of a sweep: the settings to tell apart, such as defense,attack or defense.sigma; else those that vary."
+WHERE = "Of a sweep: only these cases, as SETTING=VALUE. Repeat for several."

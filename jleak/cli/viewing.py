@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from jleak.check import InputError
 from jleak.cli.app import app
+from jleak.cli.texts import BY, WHERE
 
 
 @app.command("list")
@@ -25,8 +27,19 @@ def list_parts(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's directory, such as runs/audit-20261120-2110.")]):
-    """Make the table, the pictures and report.html of a run again, from its records."""
+def report(
+    run: Annotated[str, typer.Argument(help="A run's directory, or a sweep's directory or URL.")],
+    by: Annotated[str | None, typer.Option(help=BY)] = None,
+    where: Annotated[list[str] | None, typer.Option(help=WHERE)] = None,
+):
+    """Make the table, the pictures and report.html of a run or a sweep again, from its records."""
+    from jleak.report.sweep import is_sweep, show
+
+    if is_sweep(run):
+        show(run, [name.strip() for name in by.split(",")] if by else None, where or [])
+        return
+    if by or where:
+        raise InputError(f"--by and --where are of sweeps, and {run} is none; leave them away")
     from jleak.report import session
 
-    session.report(run)
+    session.report(Path(run))

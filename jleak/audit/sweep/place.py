@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +11,10 @@ import fsspec
 
 from jleak.check import InputError
 from jleak.weights import write_aside
+
+
+ABANDONED = 3600.0
+"""Seconds after which nobody is still writing a file."""
 
 
 class Place(NamedTuple):
@@ -109,3 +115,15 @@ def move(where: Place, name: str, to: str) -> None:
         os.replace(path(where, name), path(where, to))
     else:
         where.fs.mv(path(where, name), path(where, to))
+
+
+def tidy(where: Place, folders: Sequence[str], seconds: float = ABANDONED) -> None:
+    """Removes what killed processes have left half written (`.name`), once it is so old.
+
+    An object store holds nothing half written.
+    """
+    for folder in folders if where.local else ():
+        for file in Path(path(where, folder)).glob(".*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > seconds:
+                    file.unlink()

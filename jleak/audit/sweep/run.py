@@ -51,7 +51,7 @@ def prepared(config: SweepConfig) -> Sweep:
     budget = Budget(config.memory)
     for group in cutting.grouped(settings):
         fits(group[0].case, images[group[0].case.dataset], budget)
-    means = Means(images, budget, config.images, config.checkpoint, Programs())
+    means = Means(images, budget, config.images, config.checkpoint, Programs(), {})
     return Sweep(config, settings, cutting.batches(settings, images, budget, config.together), means)
 
 

@@ -48,6 +48,7 @@ def begin(where: Place, settings: Mapping[str, Any] | None, *, command: str, tot
     Raises:
       InputError: it cannot be written.
     """
+    files.tidy(where, ("", "records", "images", "claims", "checkpoints"))
     made = {"kind": "sweep", "command": command, "cases": total, "settings": settings}
     files.write(where, SETTINGS, (as_json(made, indent=2) + "\n").encode())
 

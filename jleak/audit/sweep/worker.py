@@ -13,7 +13,7 @@ from jleak.audit.sweep import checkpoint, claims, store
 from jleak.audit.sweep import place as files
 from jleak.audit.sweep.batches import Batch, group_key, name_of
 from jleak.audit.sweep.place import Place
-from jleak.audit.trial import build, trials
+from jleak.audit.trial import Picks, build, trials
 from jleak.data import Images
 
 POLL = 1.0
@@ -29,6 +29,7 @@ class Means(NamedTuple):
       keep_images: whether images are kept beside the records.
       checkpoint: seconds between two checkpoints.
       cache: compiled programs.
+      picked: which images the victims of cases hold.
     """
 
     images: Mapping[str, Images]
@@ -36,6 +37,7 @@ class Means(NamedTuple):
     keep_images: bool
     checkpoint: float
     cache: Programs
+    picked: Picks
 
 
 class Stand(NamedTuple):
@@ -146,6 +148,7 @@ def run(
             told,
             means.budget,
             count=len(cases),
+            picked=means.picked,
             shots=1,
             keeping=checkpoint.keeping(where, name, means.checkpoint),
         )

@@ -58,7 +58,7 @@ def test_programs_are_compiled_once_and_the_forecast_knows_how_many(prepared, be
     run.drive(begun(tmp_path, sweep), sweep, (0, 1), finished=set())
     counted = {name: sum(key[0] == name for key in sweep.means.cache.known) for name in foretold.programs}
     assert counted == foretold.programs and sum(counted.values()) == len(sweep.means.cache.known)
-    assert foretold.cases == 9 * 2 and foretold.memory > 0 and min(foretold.seconds) > 0
+    assert foretold.cases == 2 * 5 * 3 and foretold.memory > 0 and min(foretold.seconds) > 0
 
 
 @pytest.mark.parametrize("devices", [1, 4, 8])
@@ -193,6 +193,15 @@ def test_workers_leave_each_other_their_batches(whole, prepared, begun, recorded
     monkeypatch.setattr(time, "sleep", sleep)
     assert run.drive(where, sweep, (0, 1), finished=set()) == sweep.cases
     assert waited and recorded(where) == expected and not place.names(where, "claims")
+
+
+def test_what_the_killed_left_half_written_is_removed_when_nobody_can_be_at_it(begun, prepared, tmp_path):
+    old, new = tmp_path / "records" / ".a.parquet.1", tmp_path / "records" / ".b.parquet.2"
+    old.parent.mkdir()
+    old.write_bytes(b"half"), new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    begun(tmp_path, prepared())
+    assert not old.exists() and new.exists() and store.parts(place.place(str(tmp_path))) == []
 
 
 def test_claims_of_other_machines_run_out():
