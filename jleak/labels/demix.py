@@ -83,7 +83,7 @@ def demix(
 
     >>> from jleak.labels.example import example
     >>> threat, view = example([0, 2, 2, 2, 2])
-    >>> demix(threat)(jax.random.key(0), view).tolist()
+    >>> jax.jit(demix(threat))(jax.random.key(0), view).tolist()
     [1, 0, 4]
     """
     softmax_loss(threat, "demix")

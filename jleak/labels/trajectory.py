@@ -111,7 +111,7 @@ def trajectory(
 
     >>> from jleak.labels.example import example
     >>> threat, view = example([2, 0, 2, 0, 2, 2], steps=3, lr=0.5)
-    >>> trajectory(threat, starts=2, iterations=20)(jax.random.key(0), view).tolist()
+    >>> jax.jit(trajectory(threat, starts=2, iterations=20))(jax.random.key(0), view).tolist()
     [2, 0, 4]
     """
     softmax_loss(threat, "trajectory")

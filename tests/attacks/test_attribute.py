@@ -17,6 +17,7 @@ from jleak.metrics.attributes import accuracy, auc
 from jleak.models import mlp as model_of
 from jleak.types import Batch
 
+pytestmark = pytest.mark.xdist_group("attribute")  # one worker: what is found once serves all
 KEY = jax.random.key(0)
 
 

@@ -177,7 +177,8 @@ def test_a_layer_narrower_than_the_batch_is_rank_deficient():
     client, params = fedsgd(net, cross_entropy), net.init(jax.random.key(0))
     batch = Batch(jax.random.uniform(jax.random.key(1), (5, *SHAPE)), jnp.arange(5))
     view = View(params, client(jax.random.key(2), params, batch), batch.y)
-    found = recover(Threat(client=client, model=net, batch=5), starts=1)(jax.random.key(3), view)
+    attack = jax.jit(recover(Threat(client=client, model=net, batch=5), starts=1))
+    found = attack(jax.random.key(3), view)
     assert names(found.status) == {"RANK_DEFICIENT"}
 
 
@@ -208,7 +209,8 @@ def test_features_of_a_convolutional_model():
     client, params = fedsgd(net, cross_entropy), net.init(jax.random.key(0))
     batch = Batch(jax.random.uniform(jax.random.key(1), (3, 8, 8, 1)), jnp.array([0, 2, 7]))
     view = View(params, client(jax.random.key(2), params, batch), batch.y)
-    found = features(Threat(client=client, model=net, batch=3), starts=1)(jax.random.key(3), view)
+    attack = jax.jit(features(Threat(client=client, model=net, batch=3), starts=1))
+    found = attack(jax.random.key(3), view)
     truth = net.features(params, batch.x)
     assert found.x.shape == truth.shape
     assert rmse(found.x, truth) < 1e-3 * float(jnp.abs(truth).mean())

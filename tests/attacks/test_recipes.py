@@ -13,7 +13,7 @@ from jleak.check import InputError
 from jleak.clients import fedavg, fedsgd, secure_aggregation
 from jleak.losses import cross_entropy
 from jleak.metrics import pair, psnr
-from jleak.models import mlp, resnet20
+from jleak.models import alexnet, mlp
 from jleak.search import best_of
 from jleak.types import Batch, Threat, View
 
@@ -50,12 +50,13 @@ def test_unrolled_local_steps_see_what_one_gradient_cannot(four, epochs):
 def test_the_simulation_is_the_client(four):
     params = MODEL.init(jax.random.key(0))
     threat = Threat(client=None, model=MODEL, batch=4, local_steps=4, epochs=2, lr=0.3)
+    simulated = jax.jit(simulation(threat))
     client = fedavg(MODEL, cross_entropy, lr=0.3, steps=2, epochs=2)
     wanted = client(jax.random.key(5), params, four)
     same = 0
     for seed in range(40):  # some deal is the client's own order, up to the order within a mini-batch
         deal = jax.vmap(lambda k: jax.random.permutation(k, 4))(jax.random.split(jax.random.key(seed), 2))
-        found = simulation(threat)(params, jnp.stack([four.x] * 2), four.y, deal)
+        found = simulated(params, jnp.stack([four.x] * 2), four.y, deal)
         far = max(abs(u - v).max() for u, v in zip(*map(jax.tree.leaves, (found, wanted)), strict=True))
         same += far < 1e-6
     assert 0 < same < 10
@@ -98,7 +99,7 @@ def test_a_group_disagrees_by_what_a_shift_does_not_explain():
 
 def test_statistics_that_the_client_sends_are_used(digits):
     """Where they are another image's, the search goes there, as far as their weight is high."""
-    model = resnet20((8, 8, 1), 10, width=4, batchnorm="batch+sent")
+    model = alexnet((8, 8, 1), 10, width=4, hidden=16, norm="batch", batchnorm="batch+sent")
     params = jax.jit(model.init)(jax.random.key(0))
     one, other = (data.draw(jax.random.key(s), digits, 2) for s in (0, 1))
     client = fedsgd(model, cross_entropy)
@@ -141,17 +142,12 @@ def test_secure_aggregation_is_the_mean_of_its_members(four):
         np.testing.assert_allclose(u, v, atol=1e-6)
     local = secure_aggregation(MODEL, cross_entropy, members=2, steps=2, lr=0.5)
     parts = [Batch(four.x[i : i + 2], four.y[i : i + 2]) for i in (0, 2)]
-    alone = fedavg(MODEL, cross_entropy, lr=0.5, steps=2)
+    alone = jax.jit(fedavg(MODEL, cross_entropy, lr=0.5, steps=2))
     found = local(jax.random.key(3), params, four)["head"]["bias"]
-    means = [
-        (
-            alone(jax.random.key(a), params, parts[0])["head"]["bias"]
-            + alone(jax.random.key(b), params, parts[1])["head"]["bias"]
-        )
-        / 2
-        for a in range(6)
-        for b in range(6)
-    ]
+    one, other = (
+        [alone(jax.random.key(a), params, part)["head"]["bias"] for a in range(6)] for part in parts
+    )
+    means = [(u + v) / 2 for u in one for v in other]
     assert min(abs(found - m).max() for m in means) < 1e-6
     with pytest.raises(InputError, match="members=3"):
         secure_aggregation(MODEL, cross_entropy, members=3)(jax.random.key(0), params, four)

@@ -17,6 +17,7 @@ from jleak.check import keywords
 from jleak.report.listing import function
 
 HEAVY = ("jax", "flax", "optax", "sklearn", "matplotlib", "numpy")
+ONE_AUDIT = pytest.mark.xdist_group("audited")  # one worker: the audit that they look at runs once
 DEFENSES = ("none", "gaussian sigma=0.01", "clip bound=1", "prune fraction=0.9")
 
 
@@ -73,6 +74,7 @@ def test_list_shows_names_and_arguments(command):
     assert "inverting" in done.out and "steps=4800,lr=0.1" in packed
 
 
+@ONE_AUDIT
 def test_an_audit_leaves_records_pictures_and_a_page(audited):
     lines = (audited.path / "records.jsonl").read_text().splitlines()
     records = [json.loads(line, parse_constant=pytest.fail) for line in lines]
@@ -88,6 +90,7 @@ def test_an_audit_leaves_records_pictures_and_a_page(audited):
             assert image.format == "PNG" and np.asarray(image.convert("L"), float).std() > 5
 
 
+@ONE_AUDIT
 def test_the_page_of_an_audit_stands_alone(audited):
     page = (audited.path / "report.html").read_text()
     assert "://" not in page and "{{" not in page and "{%" not in page and "<script" not in page
@@ -99,6 +102,7 @@ def test_the_page_of_an_audit_stands_alone(audited):
     assert "jleak audit --model mlp:hidden=16" in page
 
 
+@ONE_AUDIT
 def test_an_audit_prints_the_table_and_what_it_took(audited):
     out = audited.done.out
     for part in (*DEFENSES, "mlp on private:digits", "PSNR dB", "4/4 mlp prune", "runs/first/report.html"):
@@ -109,6 +113,7 @@ def test_an_audit_prints_the_table_and_what_it_took(audited):
 TAKEN = re.compile(r"(\d+) of (\d+) programs taken from the compilation cache \((.*)\)")
 
 
+@ONE_AUDIT
 def test_the_second_run_takes_its_programs_from_the_cache(audited, process, environment):
     """Here by flag from the directory that the first run was given by JAX's variable."""
     out = audited.path.with_name("second")
@@ -147,6 +152,7 @@ def test_the_cache_can_be_switched_off(process, environment, tmp_path):
     assert not any((tmp_path / "cache").rglob("*"))
 
 
+@ONE_AUDIT
 def test_a_report_is_made_again(audited, command):
     page = (audited.path / "report.html").read_bytes()
     pictures = {file: file.read_bytes() for file in (audited.path / "figures").iterdir()}

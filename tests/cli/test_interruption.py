@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("interrupted audits")  # one worker: one audit that is never stopped
 SEEDS = range(6)
 PLAN = [
     "audit", "--model", "mlp:hidden=16", "--attack", "inverting:steps=2000", "--defense", "none", "--victims",

@@ -10,6 +10,7 @@ import pytest
 
 from jleak import weights
 
+pytestmark = pytest.mark.xdist_group("trained model")  # one worker: one training that is never stopped
 START = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit a deaf one

@@ -14,6 +14,7 @@ from PIL import Image
 from jleak import priors, weights
 from jleak.data import load
 
+pytestmark = pytest.mark.xdist_group("trained prior")  # one worker: one training that is never stopped
 START = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit a deaf one

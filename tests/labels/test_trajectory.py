@@ -28,13 +28,14 @@ def victims(digits):
     """Twelve models, each with a client of FedAvg whose labels are half of one class."""
     client = fedavg(MODEL, cross_entropy, lr=THREAT.lr, steps=STEPS)
     x, y = jnp.asarray(digits.x), np.asarray(digits.labels)
+    program = jax.jit(client)
 
     def one(i):
         rng = np.random.default_rng(i)
         wanted = np.where(np.arange(N) < N // 2, rng.integers(10), rng.integers(0, 10, N))
         picks = np.array([rng.choice(np.flatnonzero(y == c)) for c in wanted])
         params = MODEL.init(jax.random.key(i))
-        update = client(jax.random.key(i), params, Batch(x[picks], jnp.asarray(y[picks])))
+        update = program(jax.random.key(i), params, Batch(x[picks], jnp.asarray(y[picks])))
         return params, update, jnp.asarray(y[picks])
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(one, range(12)))

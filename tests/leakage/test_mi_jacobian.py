@@ -31,6 +31,13 @@ def shared(a):
     return Model(init, lambda params, x: x, (1, D, 1), 2, ("first",)), client
 
 
+def told(estimator, model, client, params, batch, **settings):
+    """What the estimator says, by one compiled program: op by op it would be compiled far longer."""
+    return jax.jit(lambda *args: estimator(jax.random.key(0), model, client, *args, **settings))(
+        params, batch
+    )
+
+
 def half_log_determinant(m):
     return np.linalg.slogdet(m)[1] / 2
 
@@ -47,9 +54,7 @@ def test_information_of_a_mean_is_its_closed_form(a, estimator, n):
     model, client = shared(a)
     batch, sigma = Batch(jnp.zeros((n, 1, D, 1)), jnp.zeros(n, int)), 0.3
     more = {} if estimator is jacobian_gaussian else {"probes": 1000}
-    found = estimator(
-        jax.random.key(0), model, client, model.init(None), batch, sigma=sigma, factor=jnp.eye(D), **more
-    )
+    found = told(estimator, model, client, model.init(None), batch, sigma=sigma, factor=jnp.eye(D), **more)
     products = a.astype(float) @ a.T.astype(float) / sigma**2
     eye = np.eye(P)
     total = half_log_determinant(eye + products / n)
@@ -74,9 +79,7 @@ def test_aggregation_alone_bounds_what_is_told_of_one_image(a, n):
     """T2: (d/2) log(B/(B - 1)) as sigma goes to 0."""
     model, client = shared(a)
     batch = Batch(jnp.zeros((n, 1, D, 1)), jnp.zeros(n, int))
-    found = jacobian_gaussian(
-        jax.random.key(0), model, client, model.init(None), batch, sigma=1e-4, factor=jnp.eye(D)
-    )
+    found = told(jacobian_gaussian, model, client, model.init(None), batch, sigma=1e-4, factor=jnp.eye(D))
     np.testing.assert_allclose(found.samples, D / 2 * np.log(n / (n - 1)), rtol=0.02)
 
 
@@ -88,22 +91,33 @@ def held(digits):
     return model, fedsgd(model, cross_entropy), model.init(jax.random.key(1)), batch, factor(x, 20)
 
 
+SIGMA = 0.05
+
+
+@pytest.fixture(scope="module")
+def exact(held):
+    *args, f = held
+    return told(jacobian_gaussian, *args, sigma=SIGMA, factor=f)
+
+
 def jacobians(held):
     """Of each layer d update / d images, and the factor of the whole batch, in float64."""
     model, client, params, batch, f = held
-    at = linear(jax.random.key(0), model, client, params, batch)
-    basis = jnp.eye(batch.x.size).reshape(-1, *batch.x.shape)
-    rows = jax.lax.map(at.push, basis)
+
+    @jax.jit
+    def pushed(params, batch):
+        at = linear(jax.random.key(0), model, client, params, batch)
+        return jax.lax.map(at.push, jnp.eye(batch.x.size).reshape(-1, *batch.x.shape))
+
+    rows = pushed(params, batch)
     blocks = np.kron(np.eye(len(batch.x)), np.asarray(f, float))
     return [np.asarray(row, float).T @ blocks.T for row in rows]
 
 
-def test_information_of_a_network_is_that_of_its_jacobian(held):
-    sigma = 0.05
-    products = [j @ j.T / sigma**2 for j in jacobians(held)]
-    stacked = np.concatenate(list(jacobians(held))) / sigma
-    model, client, params, batch, f = held
-    found = jacobian_gaussian(jax.random.key(0), model, client, params, batch, sigma=sigma, factor=f)
+def test_information_of_a_network_is_that_of_its_jacobian(held, exact):
+    of_layers, found = jacobians(held), exact
+    products = [j.T @ j / SIGMA**2 for j in of_layers]  # of fewer rows than j @ j.T, and the same determinant
+    stacked = np.concatenate(of_layers) / SIGMA
     own = [half_log_determinant(np.eye(len(m)) + m) for m in products]
     np.testing.assert_allclose(found.layers, own, rtol=1e-3)
     np.testing.assert_allclose(
@@ -115,11 +129,9 @@ def test_information_of_a_network_is_that_of_its_jacobian(held):
     assert found.samples.max() < found.total
 
 
-def test_lanczos_agrees_with_the_columns(held):
-    model, client, params, batch, f = held
-    args = jax.random.key(0), model, client, params, batch
-    exact = jacobian_gaussian(*args, sigma=0.05, factor=f)
-    found = jacobian_lanczos(*args, sigma=0.05, factor=f, probes=16, steps=40)
+def test_lanczos_agrees_with_the_columns(held, exact):
+    *args, f = held
+    found = told(jacobian_lanczos, *args, sigma=SIGMA, factor=f, probes=16, steps=40)
     assert abs(found.total - exact.total) < 4 * found.error
     np.testing.assert_allclose(found.total, exact.total, rtol=0.1)
     np.testing.assert_allclose(found.layers, exact.layers, rtol=0.15)
@@ -130,8 +142,8 @@ def test_only_the_ratio_of_update_and_resolution_counts(a):
     """T3: the update and sigma times ten change nothing."""
     batch = Batch(jnp.zeros((2, 1, D, 1)), jnp.zeros(2, int))
     found = [
-        jacobian_gaussian(
-            jax.random.key(0), model, client, model.init(None), batch, sigma=0.2 * c, factor=jnp.eye(D)
+        told(
+            jacobian_gaussian, model, client, model.init(None), batch, sigma=0.2 * c, factor=jnp.eye(D)
         ).total
         for c in (1.0, 10.0)
         for model, client in [shared(c * a)]
@@ -154,12 +166,8 @@ def test_noise_of_the_client_counts_as_resolution(a):
 
     batch = Batch(jnp.zeros((1, 1, D, 1)), jnp.zeros(1, int))
     args = model.init(None), batch
-    found = jacobian_gaussian(
-        jax.random.key(0), model, noisy, *args, sigma=sigma, factor=jnp.eye(D), draws=2000
-    )
-    plain = jacobian_gaussian(
-        jax.random.key(0), model, client, *args, sigma=float(np.hypot(s, sigma)), factor=jnp.eye(D)
-    )
+    found = told(jacobian_gaussian, model, noisy, *args, sigma=sigma, factor=jnp.eye(D), draws=2000)
+    plain = told(jacobian_gaussian, model, client, *args, sigma=float(np.hypot(s, sigma)), factor=jnp.eye(D))
     np.testing.assert_allclose(found.sigmas, np.hypot(s, sigma), rtol=0.02)
     np.testing.assert_allclose(found.total, plain.total, rtol=0.02)
 

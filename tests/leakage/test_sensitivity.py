@@ -57,16 +57,31 @@ def held(digits):
 
 
 @pytest.fixture(scope="module")
+def program(held):
+    """The norms of a network, compiled."""
+    model, client, *_ = held
+    return jax.jit(
+        lambda params, batch: sensitivity(jax.random.key(3), model, client, params, batch, probes=2000)
+    )
+
+
+@pytest.fixture(scope="module")
 def matrices(held):
     """Each layer's J by all pixels of the batch, in float64; and its update."""
-    at = linear(jax.random.key(0), *held)
-    x = held[-1].x
-    rows = jax.lax.map(at.push, jnp.eye(x.size).reshape(-1, *x.shape))
-    return [(np.asarray(v, float).T, np.asarray(g, float)) for v, g in zip(rows, at.update, strict=True)]
+    model, client, params, batch = held
+
+    @jax.jit
+    def pushed(params, batch):
+        at = linear(jax.random.key(0), model, client, params, batch)
+        return jax.lax.map(at.push, jnp.eye(batch.x.size).reshape(-1, *batch.x.shape)), at.update
+
+    return [
+        (np.asarray(v, float).T, np.asarray(g, float)) for v, g in zip(*pushed(params, batch), strict=True)
+    ]
 
 
-def test_norms_of_a_network_are_those_of_its_jacobian(held, matrices):
-    found = sensitivity(jax.random.key(3), *held, probes=2000)
+def test_norms_of_a_network_are_those_of_its_jacobian(held, matrices, program):
+    found = program(*held[2:])
     x = np.asarray(held[-1].x, float)
     for i, (j, g) in enumerate(matrices):
         own = np.sqrt((j**2).sum() / 2)
@@ -76,21 +91,22 @@ def test_norms_of_a_network_are_those_of_its_jacobian(held, matrices):
 
 
 def test_operator_norms_are_those_of_the_jacobian(held, matrices):
-    found = operator_norms(jax.random.key(3), *held, steps=100)
+    model, client, params, batch = held
+    found = jax.jit(lambda *args: operator_norms(jax.random.key(3), model, client, *args, steps=100))(
+        params, batch
+    )
     for i, (j, _) in enumerate(matrices):
         np.testing.assert_allclose(found.one[i], np.abs(j).sum(0).max(), rtol=1e-4)
         np.testing.assert_allclose(found.two[i], np.linalg.norm(j, 2), rtol=0.02)
 
 
-def test_a_batch_of_copies_is_less_sensitive_by_its_size(held):
+def test_a_batch_of_copies_is_less_sensitive_by_its_size(held, program):
     """dG/dx_i = J(x_i) / B."""
-    model, client, params, batch = held
+    *_, params, batch = held
     one = Batch(batch.x[:1], batch.y[:1])
-    four = Batch(jnp.repeat(one.x, 4, 0), jnp.repeat(one.y, 4, 0))
-    alone, among = (
-        sensitivity(jax.random.key(4), model, client, params, b, probes=1000) for b in (one, four)
-    )
-    np.testing.assert_allclose(among.frobenius * 4, alone.frobenius, rtol=0.1)
+    two = Batch(jnp.repeat(one.x, 2, 0), jnp.repeat(one.y, 2, 0))  # of the shape of `held`: its program
+    alone, among = program(params, one), program(params, two)
+    np.testing.assert_allclose(among.frobenius * 2, alone.frobenius, rtol=0.1)
 
 
 def test_a_confident_model_is_insensitive(dense):

@@ -1,5 +1,7 @@
 """Principal angles against SciPy, in single precision too; distances of subspaces above their null."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,12 @@ from jleak.check import InputError
 from jleak.leakage.subspace import distances, principal_angles, subspace_distance
 
 KEY = jax.random.key(0)
+
+
+@functools.cache
+def program(**settings):
+    """`subspace_distance`, compiled whole."""
+    return jax.jit(functools.partial(subspace_distance, **settings))
 
 
 def rows(seed, m, p):
@@ -59,7 +67,7 @@ def test_projection_is_the_norm_of_the_projectors_difference():
 
 def test_like_updates_are_as_far_apart_as_their_halves():
     """Long rows are nearly orthogonal whatever they are of: all of the distance is null."""
-    found = subspace_distance(KEY, rows(5, 60, 4000), rows(6, 60, 4000), k=5)
+    found = program(k=5)(KEY, rows(5, 60, 4000), rows(6, 60, 4000))
     assert min(found.distances.geodesic, found.null.geodesic) > 0.9
     np.testing.assert_allclose(found.excess, 0, atol=0.01)
 
@@ -68,8 +76,8 @@ def test_what_the_attribute_moves_is_above_the_null():
     turned = np.linalg.qr(rows(7, 300, 6))[0].T
     strong = 20 * rows(8, 2 * 60, 3).reshape(2, 60, 3)
     a, b = (rows(9 + i, 60, 300) + strong[i] @ turned[3 * i : 3 * i + 3] for i in range(2))
-    found = subspace_distance(KEY, a, b, k=3)
-    same = subspace_distance(KEY, a, rows(11, 60, 300) + strong[1] @ turned[:3], k=3)
+    found = program(k=3)(KEY, a, b)
+    same = program(k=3)(KEY, a, rows(11, 60, 300) + strong[1] @ turned[:3])
     assert min(found.excess) > 0.6
     assert max(np.abs(same.excess)) < 0.05
     np.testing.assert_allclose(found.excess, np.subtract(found.across, found.null), atol=1e-6)
@@ -82,7 +90,7 @@ def test_what_matched_rows_share_is_in_the_null_too():
     for i in range(8):
         strong = 20 * rows(40 + i, 12, 300)[labels]
         a, b = (strong + rows(60 + 2 * i + side, 24, 300) for side in range(2))
-        excess.append(float(subspace_distance(KEY, a, b, k=4).excess.geodesic))
+        excess.append(float(program(k=4)(KEY, a, b).excess.geodesic))
     assert abs(np.mean(excess)) < 0.03
 
 
@@ -90,7 +98,7 @@ def test_sets_of_unequal_size_are_compared_at_equal_ones():
     """Else the larger set's steadier halves would make the null too small."""
     base = np.diag([3.0, 3.0, 1.0, 1.0, 1.0, 1.0])
     few, many = (jnp.asarray(rows(i, 12 * m, 6) @ base).reshape(12, m, 6) for i, m in ((0, 12), (1, 400)))
-    found = jax.vmap(lambda a, b: subspace_distance(KEY, a, b, k=2).excess.geodesic)(few, many)
+    found = jax.vmap(lambda a, b: program(k=2)(KEY, a, b).excess.geodesic)(few, many)
     assert abs(np.mean(found)) < 0.05
 
 
@@ -98,8 +106,8 @@ def test_a_mean_counts_as_a_direction_only_if_not_centred():
     a, b = rows(12, 40, 30), rows(13, 40, 30)
     a[:, 0] += 30
     b[:, 1] += 30
-    assert subspace_distance(KEY, a, b, k=1).excess.geodesic > 0.8
-    assert subspace_distance(KEY, a, b, k=1, centred=True).excess.geodesic < 0.2
+    assert program(k=1)(KEY, a, b).excess.geodesic > 0.8
+    assert program(k=1, centred=True)(KEY, a, b).excess.geodesic < 0.2
 
 
 def test_neither_scale_nor_duplicates_change_the_angles():
@@ -111,7 +119,7 @@ def test_neither_scale_nor_duplicates_change_the_angles():
 
 def test_rows_that_span_too_little_give_nan():
     dead = np.zeros((20, 50), np.float32)
-    found = subspace_distance(KEY, dead, rows(16, 20, 50), k=2)
+    found = program(k=2)(KEY, dead, rows(16, 20, 50))
     assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves((found.angles, found.across, found.excess)))
     line = rows(17, 20, 1) * rows(18, 1, 50)
     assert np.isnan(principal_angles(line, rows(16, 20, 50), k=2)).all()

@@ -21,7 +21,10 @@ from jleak.leakage.usable import (
 )
 from jleak.leakage.usable.information import permuted
 
+pytestmark = pytest.mark.xdist_group("usable information")  # one worker: what is measured once serves all
 KEY = jax.random.key(0)
+LINE = {"lr": 0.04, "steps": 150}
+"""Settings with which a logistic family comes to rest."""
 
 
 def halves(m, share=0.5):
@@ -44,7 +47,7 @@ def gaussian():
 @pytest.fixture(scope="module")
 def found(gaussian):
     rows, y, split, _ = gaussian
-    return usable(KEY, rows, y, split, family=logistic(lr=0.02, steps=400), seeds=2, permutations=20)
+    return usable(KEY, rows, y, split, family=logistic(**LINE), seeds=2, permutations=20)
 
 
 def test_logistic_information_of_gaussians_is_their_mutual_information(gaussian, found):
@@ -124,7 +127,7 @@ def test_a_layer_measured_alone_is_measured_alike(gaussian, found):
     """Columns of zeros, which fill it up beside wider layers, change nothing; nor do other layers."""
     rows, y, split, _ = gaussian
     wider = {"wide": jnp.pad(rows["hides"], ((0, 0), (0, 4))), "shows": rows["shows"]}
-    again = usable(KEY, wider, y, split, family=logistic(lr=0.02, steps=400), seeds=1, permutations=0)
+    again = usable(KEY, wider, y, split, family=logistic(**LINE), seeds=1, permutations=0)
     np.testing.assert_allclose(again.pvi[1], found.pvi[0], atol=1e-3)
 
 

@@ -22,17 +22,19 @@ class Short(NamedTuple):
       prints: what its cells must have printed.
       pictures: how many pictures they must have shown.
       makes: files that they must have made.
+      instead: what stands in for text of its cells that no parameter sets.
     """
 
     parameters: str
     prints: tuple[str, ...]
     pictures: int
     makes: tuple[str, ...]
+    instead: tuple[tuple[str, str], ...] = ()
 
 
 SHORT = {
     "01_first_leak": Short(
-        parameters="STEPS = 300\nRESTARTS = 1",
+        parameters="STEPS = 100\nRESTARTS = 1",
         prints=("label 4, true 4", "PSNR of each victim"),
         pictures=2,
         makes=("first-leak/report.html",),
@@ -48,6 +50,12 @@ SHORT = {
         ),
         pictures=5,
         makes=("labels-batch/report.html", "labels-training/report.html"),
+        instead=(
+            ("--batch 1 --batch 2 --batch 8 --batch 32 --defense", "--batch 1 --batch 8 --defense"),
+            ("--batch 2 --batch 8 --batch 32 --attack", "--batch 2 --batch 8 --attack"),
+            ("for n in (2, 8, 32)", "for n in (2, 32)"),
+            ("epochs = (1, 5, 25)", "epochs = (1, 25)"),
+        ),
     ),
     "03_direct_recovery_and_mixing": Short(
         parameters='DATASET = "digits"\nBATCH = 4\nSEEDS = 1\nLOSSES = ("cross_entropy", "sigmoid_mse")',
@@ -66,7 +74,7 @@ SHORT = {
         makes=(),
     ),
     "04_gradient_matching": Short(
-        parameters='DATASET = "digits"\nSTEPS = 400\nRESTARTS = 4\nNORM_STEPS = 20',
+        parameters='DATASET = "digits"\nSTEPS = 100\nRESTARTS = 4\nNORM_STEPS = 5',
         prints=(
             "inverting_tuned, tv = 0.000",
             "4 restarts: the attacker's choice",
@@ -76,18 +84,25 @@ SHORT = {
         ),
         pictures=5,
         makes=("all-restarts/report.html", "race/report.html"),
+        instead=(("for count in (8, 64)", "for count in (8, 16)"),),
     ),
     "05_gan_prior_and_choosing_an_optimiser": Short(
-        parameters='DATASET = "private:digits"\nPRIOR = "digits"\nEVALUATIONS = 400\nVICTIMS = 2',
+        parameters='DATASET = "private:digits"\nPRIOR = "digits"\nEVALUATIONS = 160\nVICTIMS = 2',
         prints=("'licence': 'CC BY 4.0'", "sigma  0.3: ggl", "knows all", "gifd median", "random_search"),
         pictures=5,
         makes=("optimizers/report.html",),
+        instead=(("--optimizer cr_fm_nes --optimizer snes ", ""),),
     ),
     "06_measure_without_attacking": Short(
         parameters='DATASET = "digits"\nSTAGES = [0, 300]\nSIGMAS = [0.01, 0.1]\nRECORDS = 4\nUPDATES = 120',
         prints=("sigma 0.01: ", "noise 0.01: nats of one image", "head   usable", "rank correlation"),
         pictures=3,
         makes=("measured/report.html",),
+        instead=(
+            ("family=mlp()", "family=mlp(steps=50)"),
+            ("sizes = [1, 2, 4]", "sizes = [1, 2]"),
+            ("inverting:steps=200", "inverting:steps=50"),
+        ),
     ),
 }
 
@@ -126,12 +141,19 @@ def outputs(notebook):
     return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
 
 
+def shorten(notebook, short):
+    (parameters,) = cells_tagged(notebook, "parameters")
+    parameters.source = short.parameters
+    notebook.cells = [cell for cell in notebook.cells if "install" not in cell.metadata.get("tags", [])]
+    for text, other in short.instead:
+        (cell,) = [cell for cell in notebook.cells if text in cell.source]
+        cell.source = cell.source.replace(text, other)
+
+
 def test_runs(notebook, tmp_path):
     name, found = notebook
     short = SHORT[name]
-    (parameters,) = cells_tagged(found, "parameters")
-    parameters.source = short.parameters
-    found.cells = [cell for cell in found.cells if "install" not in cell.metadata.get("tags", [])]
+    shorten(found, short)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),

@@ -70,7 +70,7 @@ def recover(
     >>> client, params = fedsgd(model, cross_entropy), model.init(jax.random.key(0))
     >>> batch = Batch(jax.random.uniform(jax.random.key(1), (3, 4, 4, 1)), jnp.array([1, 4, 7]))
     >>> view = View(params, client(jax.random.key(2), params, batch))
-    >>> found = recover(Threat(client=client, model=model, batch=3))(jax.random.key(3), view)
+    >>> found = jax.jit(recover(Threat(client=client, model=model, batch=3)))(jax.random.key(3), view)
     >>> found.y.tolist(), bool(abs(found.x - batch.x).max() < 1e-3), Status(int(found.status[0])).name
     ([1, 4, 7], True, 'PROVEN')
     """

@@ -104,7 +104,7 @@ def rgap(threat: Threat) -> Attack:
     >>> client, params = fedsgd(model, cross_entropy), model.init(jax.random.key(0))
     >>> batch = Batch(jax.random.uniform(jax.random.key(1), (1, 8, 8, 1)), jnp.array([2]))
     >>> view = View(params, client(jax.random.key(2), params, batch))
-    >>> found = rgap(Threat(client=client, model=model))(jax.random.key(3), view)
+    >>> found = jax.jit(rgap(Threat(client=client, model=model)))(jax.random.key(3), view)
     >>> bool(abs(found.x - batch.x).max() < 1e-3), found.y.tolist()
     (True, [2])
     """

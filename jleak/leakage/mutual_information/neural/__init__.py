@@ -37,8 +37,8 @@ def mine(
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = mine(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
-    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
+    >>> found = mine(jax.random.key(1), x, x + noise / 2, hidden=(64, 64), batch=256, steps=200, lr=0.003)
+    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)  # log(5)/2 = 0.8
     (True, True)
     """
     number("ema", ema, above=0, most=1)
@@ -57,8 +57,8 @@ def infonce(key: Key, x: Float[Array, "m px"], g: Float[Array, "m pg"], **traini
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = infonce(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
-    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
+    >>> found = infonce(jax.random.key(1), x, x + noise / 2, hidden=(64, 64), batch=256, steps=200, lr=0.003)
+    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)  # log(5)/2 = 0.8
     (True, True)
     """
     return trained(key, x, g, bounds.plain(bounds.contrastive), **training)
@@ -77,8 +77,8 @@ def nwj(key: Key, x: Float[Array, "m px"], g: Float[Array, "m pg"], **training) 
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = nwj(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
-    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
+    >>> found = nwj(jax.random.key(1), x, x + noise / 2, hidden=(64, 64), batch=256, steps=200, lr=0.003)
+    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)  # log(5)/2 = 0.8
     (True, True)
     """
     return trained(key, x, g, bounds.plain(bounds.unnormalised), **training)
@@ -101,8 +101,8 @@ def smile(
 
     >>> import jax
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 2000, 1))
-    >>> found = smile(jax.random.key(1), x, x + noise / 2, steps=200, lr=0.003)  # log(5)/2 = 0.8
-    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)
+    >>> found = smile(jax.random.key(1), x, x + noise / 2, hidden=(64, 64), batch=256, steps=200, lr=0.003)
+    >>> bool(abs(found.nats - 0.8) < 0.2), bool(abs(found.null) < 0.1)  # log(5)/2 = 0.8
     (True, True)
     """
     number("clip", clip, above=0)
