@@ -33,10 +33,12 @@ def report(
     where: Annotated[list[str] | None, typer.Option(help=WHERE)] = None,
 ):
     """Make the table, the pictures and report.html of a run or a sweep again, from its records."""
-    from jleak.report.sweep import is_sweep, show
+    from jleak.audit.sweep import place, store
 
-    if is_sweep(run):
-        show(run, [name.strip() for name in by.split(",")] if by else None, where or [])
+    if store.begun(held := place.place(run)):
+        from jleak.report.sweep import show
+
+        show(held, [name.strip() for name in by.split(",")] if by else None, where or [])
         return
     if by or where:
         raise InputError(f"--by and --where are of sweeps, and {run} is none; leave them away")

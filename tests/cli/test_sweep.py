@@ -38,10 +38,9 @@ VARYING = ("seconds", "compile_seconds", "finished")
 
 
 def records(out):
-    return {
-        row["case_id"]: {k: v for k, v in row.items() if k not in VARYING}
-        for row in store.records(place.place(str(out)))
-    }
+    rows = list(store.records(place.place(str(out))))
+    assert len(rows) == len({row["case_id"] for row in rows})
+    return {row["case_id"]: {k: v for k, v in row.items() if k not in VARYING} for row in rows}
 
 
 def test_check_says_what_a_sweep_takes_and_runs_nothing(command, file, tmp_path):
@@ -150,14 +149,28 @@ main()
 LONG = {"attacks": {"inverting": {"steps": 1500}}, "checkpoint": 0.0, "seeds": {"range": 6}}
 
 
-def kills(count):
-    """(how, when) to kill, half of them at a time, half at a write: as it is written, before and after."""
-    draw = random.Random(count)
-    for i in range(count):
-        if i % 2:
-            yield "time", draw.uniform(0.0, 2.0)
-        else:
-            yield draw.choice(["during", "before", "after"]), draw.randint(2, 40)
+def kills(draw):
+    """(how, when) to kill: half of them at a time, half at a write: as it is written, before and after."""
+    while True:
+        yield "time", draw.uniform(0.0, 2.0)
+        yield draw.choice(["during", "before", "after"]), draw.randint(2, 40)
+
+
+def killed(flags, out, how, when, environment):
+    """Starts a sweep and kills it; whether it had not ended by itself."""
+    seen = set(out.glob("checkpoints/*"))
+    started = subprocess.Popen(
+        [sys.executable, "-c", KILLED, how, str(int(when)), *flags],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    if how == "time":
+        while started.poll() is None and set(out.glob("checkpoints/*")) <= seen:
+            time.sleep(0.01)
+        time.sleep(when)
+        started.kill()
+    _, told = started.communicate(timeout=120)
+    assert started.returncode in (0, -signal.SIGKILL), told
+    return started.returncode != 0
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])  # each a process
@@ -165,31 +178,22 @@ def test_a_sweep_that_is_killed_again_and_again_is_as_if_never_stopped(
     command, environment, file, tmp_path, count
 ):
     """No case is lost, none is there twice, and every number is that of a run that was never stopped."""
-    path, out, whole = file(**LONG), tmp_path / "out", tmp_path / "whole"
+    path, whole = file(**LONG), tmp_path / "whole"
     assert command("sweep", "run", path, "--out", whole).code == 0
-    parts, deaths = [], 0
-    for how, when in kills(count):
-        flags = ["sweep", "run", str(path), "--out", str(out)]
-        started = subprocess.Popen(
-            [sys.executable, "-c", KILLED, how if how != "time" else "never", str(int(when)), *flags],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        if how == "time":
-            seen = set(out.glob("checkpoints/*"))
-            while started.poll() is None and set(out.glob("checkpoints/*")) <= seen:
-                time.sleep(0.01)
-            time.sleep(when)
-            started.kill()
-        _, told = started.communicate(timeout=120)
-        assert started.returncode in (0, -signal.SIGKILL), told
-        deaths += started.returncode == -signal.SIGKILL
-        table = store.table(place.place(str(out))) if (out / "sweep.json").exists() else []
-        parts.append(len(table))  # readable at any moment, and what was finished stays
-    assert parts == sorted(parts) and deaths >= count / 2
-    assert command("sweep", "run", path, "--out", out).code == 0
-    ids = store.table(place.place(str(out))).column("case_id").to_pylist()
-    assert len(ids) == len(set(ids)) == 18
-    assert records(out) == records(whole)  # to the bit
+    deaths, run, finished = 0, 0, 0
+    for how, when in kills(random.Random(count)):
+        out = tmp_path / f"out{run}"
+        dead = killed(["sweep", "run", str(path), "--out", str(out)], out, how, when, environment)
+        deaths += dead
+        ids = store.table(place.place(str(out))).column("case_id").to_pylist() if dead else []
+        assert not dead or len(ids) == len(set(ids)) >= finished  # readable at any moment; nothing is lost
+        finished = len(ids)
+        if deaths == count or not dead:
+            assert command("sweep", "run", path, "--out", out).code == 0
+            assert records(out) == records(whole)  # to the bit
+            run += 1
+        if deaths == count:
+            return
 
 
 def test_two_processes_resume_one_sweep(command, environment, file, tmp_path):

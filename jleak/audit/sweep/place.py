@@ -12,7 +12,6 @@ import fsspec
 from jleak.check import InputError
 from jleak.weights import write_aside
 
-
 ABANDONED = 3600.0
 """Seconds after which nobody is still writing a file."""
 
