@@ -27,10 +27,10 @@ from peers.process import ggl
 from speed_runs import PAUSE, Built, built, significant
 
 from jleak import data, priors
-from jleak.audit import cache, lanes, pieces, programs, shapes, trial
+from jleak.audit import cache, lanes, pieces, programs, shapes, sides
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
-from jleak.audit.trial import Programs
 from jleak.distances import tensor_order
 from jleak.priors import Prior, card
 
@@ -156,8 +156,8 @@ def reach(given: argparse.Namespace) -> dict:
 def compared(case: Case, images, cached: Programs, folder: str, ask) -> dict:
     """One victim given to both."""
     model = model_of(case, images.shape, images.classes)
-    truth = trial.clients([case], images, model, cached)
-    view = trial.view_of([case], truth)
+    truth = sides.clients([case], images, model, cached)
+    view = sides.view_of([case], truth)
     attacker = cached.take(shapes.attacker_settings(case), lambda: programs.attacker(case, model, view))
     _, _, course = pieces.attack(case, attacker, view, lambda share, loss: None)
     losses = course["losses"][:, 0, 0]

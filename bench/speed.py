@@ -29,10 +29,10 @@ from peers.plans import PLANS, QUICK, Plan
 from peers.process import breaching
 from speed_runs import IMAGES, PAUSE, built, case_of, clocked, fastest, flops, mebibytes, significant
 
-from jleak.audit import cache, lanes, programs, trial
+from jleak.audit import cache, lanes, programs, sides, trial
+from jleak.audit.built import Programs
 from jleak.audit.case import PRECISIONS
 from jleak.audit.parts import model_of
-from jleak.audit.trial import Programs
 from jleak.models import taps
 from jleak.models.conv import FORMS
 
@@ -173,8 +173,8 @@ def compiled_once(model: str, folder: Path, plan: Plan) -> dict[str, float]:
     _, uses = cache.enable(folder)
     case = case_of(model, plan.candidates, plan.widths[0], plan.steps)
     net, known = model_of(case, IMAGES.shape, IMAGES.classes), Programs()
-    truth = trial.clients([case], IMAGES, net, known)
-    given = trial.view_of([case], truth)
+    truth = sides.clients([case], IMAGES, net, known)
+    given = sides.view_of([case], truth)
     clients = known.seconds
     attacker, attack = programs.attacker(case, net, given)
     where = lanes.placing(attacker.layout, np.ones(case.restarts, bool))

@@ -11,11 +11,11 @@ import numpy as np
 from peers.plans import Plan
 
 from jleak import data
-from jleak.audit import pieces, programs, trial
+from jleak.audit import pieces, programs, sides
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
 from jleak.audit.programs import Attacker, Given
-from jleak.audit.trial import Programs
 
 IMAGES = data.from_arrays(
     np.random.default_rng(0).random((10, 32, 32, 3), np.float32), np.arange(10), name="uniform noise"
@@ -49,8 +49,8 @@ def case_of(model: str, candidates: int, width: int, steps: int, **more) -> Case
 def built(case: Case) -> Built:
     """The attack of this case, ready to run."""
     model = model_of(case, IMAGES.shape, IMAGES.classes)
-    truth = trial.clients([case], IMAGES, model, Programs())
-    given = trial.view_of([case], truth)
+    truth = sides.clients([case], IMAGES, model, Programs())
+    given = sides.view_of([case], truth)
     attacker, _ = programs.attacker(case, model, given)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(truth.params["params"]))
     return Built(case, attacker, given, parameters)

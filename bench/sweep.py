@@ -164,7 +164,7 @@ def scaling(given: argparse.Namespace) -> dict:
     lanes.every_core(8)
     import jax
 
-    from jleak.audit import programs, trial
+    from jleak.audit import programs, sides
     from jleak.audit.built import Programs
     from jleak.audit.parts import model_of
     from jleak.audit.sweep import run
@@ -176,7 +176,7 @@ def scaling(given: argparse.Namespace) -> dict:
     stack = sweep.batches[0].cases()
     images = sweep.means.images[stack[0].dataset]
     model = model_of(stack[0], images.shape, images.classes)
-    given_ = trial.view_of(stack, trial.clients(stack, images, model, Programs()))
+    given_ = sides.view_of(stack, sides.clients(stack, images, model, Programs()))
     layout, advance = lanes.layout, programs.compiled
     found = {}
     for devices in (1, 2, 4, 8):

@@ -78,7 +78,8 @@ def test_what_the_lanes_share_is_given_to_each():
 AUDIT = """
 import jax
 from jleak import data
-from jleak.audit import lanes, pieces, programs, trial
+from jleak.audit import lanes, pieces, programs, sides
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
 
@@ -86,7 +87,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 images = data.load("private:digits")
 case = Case(model="mlp", victims=4, restarts=2, lanes=4, **{options})
 model = model_of(case, images.shape, images.classes)
-view = trial.view_of([case], trial.clients([case], images, model, trial.Programs()))
+view = sides.view_of([case], sides.clients([case], images, model, Programs()))
 attacker, _ = programs.attacker(case, model, view)
 assert attacker.layout.devices == 2 and attacker.layout.width == 4
 for _ in range(3):

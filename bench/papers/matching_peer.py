@@ -12,9 +12,10 @@ from peers.layout import FLAT, one, torch_tensors
 from peers.process import breaching
 
 from jleak.audit import lanes
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
-from jleak.audit.trial import Programs, Truth
+from jleak.audit.sides import Truth
 from jleak.data import Images
 from jleak.distances import tensor_order
 from jleak.metrics import psnr

@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from common import turn
 
-from jleak.audit import pieces, programs, results, shapes, trial
+from jleak.audit import pieces, programs, results, shapes, sides, trial
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of
 from jleak.audit.pieces import Tell
 from jleak.audit.programs import Attacker, Given
+from jleak.audit.sides import Truth
 from jleak.audit.store import Record
-from jleak.audit.trial import Programs, Truth
 from jleak.data import Images
 
 
@@ -115,8 +116,8 @@ def parts(
     """The clients' side of a case, what reaches the attacker, and its programs: those of `run`, if given."""
     run = run or case
     model = model_of(case, images.shape, images.classes)
-    truth = trial.clients([case], images, model, cache)
-    given = trial.view_of([case], truth)
+    truth = sides.clients([case], images, model, cache)
+    given = sides.view_of([case], truth)
     key = ("attacker", shapes.attacker_settings(run), case.victims, model.shape, model.classes)
     return truth, given, cache.take(key, lambda: programs.attacker(run, model, given))
 

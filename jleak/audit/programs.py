@@ -196,7 +196,7 @@ def attacker(case: Case, model: Model, given: Given, where: Layout | None = None
 
 def begun(where: Layout) -> Standing:
     """Of all slots before the first piece."""
-    return Standing(jnp.full(where.slots, jnp.inf, jnp.float32), jnp.zeros(where.slots, jnp.int32))
+    return Standing(np.full(where.slots, np.inf, np.float32), np.zeros(where.slots, np.int32))
 
 
 def standing(rec: Reconstruction) -> Standing:

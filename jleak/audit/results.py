@@ -103,7 +103,7 @@ def running(updates: Params, finite: np.ndarray) -> str:
 def significant(numbers: Any) -> list[float | None]:
     """The numbers to seven significant digits, which is what float32 holds; None, as in JSON, if not finite.
 
-    >>> significant(jnp.array([0.1, 2e-9, jnp.nan]))
+    >>> significant(np.array([0.1, 2e-9, np.nan], np.float32))
     [0.1, 2e-09, None]
     """
     values = np.asarray(numbers, float).tolist()

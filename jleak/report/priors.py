@@ -7,7 +7,8 @@ from jleak.audit import priors
 from jleak.audit.config import Spec, parse_spec
 from jleak.audit.priors import PriorTraining, Result
 from jleak.report import sheet
-from jleak.report.session import caching, peak, say, terminal
+from jleak.report.screen import peak, say, terminal
+from jleak.report.session import caching
 from jleak.report.training import followed, lengths
 
 SPECS = ("generator", "objective", "critic")

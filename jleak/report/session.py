@@ -1,6 +1,5 @@
 """What a command shows while it works and when it is done."""
 
-import resource
 import shlex
 import sys
 import time
@@ -16,11 +15,8 @@ from jleak.audit import lanes, store
 from jleak.audit.driver import Progress as Stand
 from jleak.audit.settings import Setting
 from jleak.check import InputError
-from jleak.report import console as tables
 from jleak.report.kinds import KINDS
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
+from jleak.report.screen import INTERRUPTED, peak, say, terminal
 
 
 def start(
@@ -158,11 +154,6 @@ def present(screen: Console, path: Path, records: list[dict[str, Any]]) -> None:
     )
 
 
-def say(screen: Console, text: str) -> None:
-    """Prints text as it is: paths may hold brackets, and long lines stay whole, to be copied."""
-    screen.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
 def shown(bars: Progress, total: int, line: Callable[[Any], str]):
     """A listener of the driver that moves a bar; one line a case where there is no terminal."""
     task = bars.add_task("attacking", total=total)
@@ -177,15 +168,3 @@ def shown(bars: Progress, total: int, line: Callable[[Any], str]):
             say(bars.console, f"{stand.done}/{stand.total} {text}")
 
     return listen
-
-
-def terminal() -> Console:
-    """The screen; a file or a pipe counts as a wide one."""
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=tables.WIDE)
-
-
-def peak() -> float:
-    """Peak memory of this process in GiB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2**30 if sys.platform == "darwin" else most / 2**20

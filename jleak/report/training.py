@@ -16,7 +16,8 @@ from jleak.audit.training import Result, Stand, Stopped, Training
 from jleak.audit.training.driver import Accuracy
 from jleak.check import InputError, whole
 from jleak.report.rows import wilson
-from jleak.report.session import INTERRUPTED, again, caching, peak, progress, say, terminal
+from jleak.report.screen import INTERRUPTED, peak, say, terminal
+from jleak.report.session import again, caching, progress
 
 LINES = 10
 """Lines of progress where there is no terminal."""

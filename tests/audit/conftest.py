@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
-from jleak.audit.trial import Programs, trial
+from jleak.audit.trial import trial
 
 WHERE = ("seconds", "compile_seconds", "devices")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jleak.audit import lanes, trial
-from jleak.audit.trial import Programs
+from jleak.audit.built import Programs
 
 COUNTS = [(1, 4), (3, 4), (6, 4), (8, 4), (13, 4), (5, 1)]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jleak.audit import cache, driver, lanes, memory, programs, store, trial
+from jleak.audit import cache, driver, lanes, memory, programs, sides, store
+from jleak.audit.built import Programs
 from jleak.audit.config import AuditConfig, cases
 from jleak.audit.memory import GIB, Budget, Need, peak, taken
 from jleak.audit.parts import model_of
-from jleak.audit.trial import Programs
 from jleak.check import InputError
 from jleak.report import session
 from jleak.report.kinds import KINDS
@@ -54,7 +54,7 @@ def test_the_estimate_is_within_a_factor_of_what_the_compiler_takes(small_case, 
 def temporaries(case, images):
     """The larger of what the compiler takes to start and to go on."""
     model = model_of(case, images.shape, images.classes)
-    given = trial.view_of([case], trial.clients([case], images, model, Programs()))
+    given = sides.view_of([case], sides.clients([case], images, model, Programs()))
     attacker, _ = programs.attacker(case, model, given)
     found = [program.memory_analysis() for program in (attacker.begin, attacker.advance)]
     return max(program.temp_size_in_bytes for program in found)

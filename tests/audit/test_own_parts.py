@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jleak.audit import trial
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
-from jleak.audit.trial import Programs
 
 
 def test_parts_of_the_users_own_run_end_to_end(own, digits):

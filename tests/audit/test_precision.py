@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from jleak.audit import programs, trial
+from jleak.audit.built import Programs
 from jleak.audit.case import PRECISIONS
-from jleak.audit.trial import Programs
 
 
 def multiplied(precision):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from jleak import data
-from jleak.audit import pieces, programs, results, store, trial
+from jleak.audit import pieces, programs, results, sides, store, trial
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import attack_of, floats_of, model_of
-from jleak.audit.trial import Programs
 from jleak.metrics import METRICS, pair, snr
 from jleak.types import Batch, View
 
@@ -25,7 +25,7 @@ def shared(digits):
     """`shared(case)`: what the clients hold and share, out of programs of its own."""
 
     def run(case):
-        return trial.clients([case], digits, model_of(case, digits.shape, digits.classes), Programs())
+        return sides.clients([case], digits, model_of(case, digits.shape, digits.classes), Programs())
 
     return run
 
@@ -86,7 +86,7 @@ def test_other_seeds_change_everything(small_case, shared, audited):
     pairs = [(t.batches.x, w, t.updates, t.snr) for t, w in zip((zero, one), drawn, strict=True)]
     for a, b in zip(*map(jax.tree.leaves, pairs), strict=True):
         assert not np.array_equal(a, b)
-    keys = [trial.view_of([small_case(seed=seed)], zero).keys for seed in (0, 1)]
+    keys = [sides.view_of([small_case(seed=seed)], zero).keys for seed in (0, 1)]
     assert not np.array_equal(*map(jax.random.key_data, keys))
     first, second = (audited(small_case(**NOISE, seed=seed))[0] for seed in (0, 1))
     assert first["loss"] != second["loss"] and first["case_id"] != second["case_id"]
@@ -128,7 +128,7 @@ def test_a_search_in_pieces_is_the_attack_in_one_call(small_case, shared, audite
     model, truth = model_of(case, digits.shape, digits.classes), shared(case)
     view = View(truth.params, jax.tree.map(lambda u: u[0], truth.updates))
     attack = attack_of(case, model, view, floats_of(case))
-    key = trial.view_of([case], truth).keys[0]
+    key = sides.view_of([case], truth).keys[0]
     found = jax.jit(attack)(key, view)
     record, arrays = audited(case)
     assert float(found.loss) == pytest.approx(record["loss"][0], rel=1e-3)
@@ -178,8 +178,8 @@ def test_who_knows_the_strength_uses_it(small_case, audited):
 def test_known_labels_reach_the_view(small_case, shared, audited):
     drowned = {"defense": "gaussian", "defense_args": {"sigma": 100.0}, "victims": 6}
     blind, told = small_case(**drowned), small_case(**drowned, known_labels=True)
-    assert trial.view_of([blind], shared(blind)).labels is None
-    np.testing.assert_array_equal(trial.view_of([told], shared(told)).labels, shared(told).batches.y)
+    assert sides.view_of([blind], shared(blind)).labels is None
+    np.testing.assert_array_equal(sides.view_of([told], shared(told)).labels, shared(told).batches.y)
     assert audited(told)[0]["label_success"] == [1.0] * 6
     assert sum(audited(blind)[0]["label_success"]) < 6
 
@@ -187,19 +187,19 @@ def test_known_labels_reach_the_view(small_case, shared, audited):
 def test_the_attacker_is_given_no_truth(small_case, shared):
     case = small_case(**NOISE, batch=3, restarts=2)
     truth = shared(case)
-    given = trial.view_of([case], truth)
+    given = sides.view_of([case], truth)
     assert given._fields == ("keys", "victim", "params", "updates", "labels", "statistics", "floats", "prior")
     assert given.labels is given.prior is None and given.floats["defense"] == {}
     assert all(leaf.shape[-3:] != (8, 8, 1) for leaf in jax.tree.leaves((given.params, given.updates)))
     blank = Batch(jnp.zeros_like(truth.batches.x), jnp.zeros_like(truth.batches.y))
-    assert_equal(given, trial.view_of([case], truth._replace(batches=blank, snr=0 * truth.snr)))
+    assert_equal(given, sides.view_of([case], truth._replace(batches=blank, snr=0 * truth.snr)))
 
 
 def test_of_the_restarts_the_attackers_own_loss_decides(small_case, shared, audited, digits):
     """The same six lanes as six victims of one start each, against two victims of three starts."""
     case = small_case(**NOISE, restarts=3)
     alone = dataclasses.replace(case, restarts=1, victims=6)
-    given = trial.view_of([case], shared(case))
+    given = sides.view_of([case], shared(case))
     lanes = given._replace(
         victim=jnp.arange(6), updates=jax.tree.map(lambda u: jnp.repeat(u, 3, axis=0), given.updates)
     )

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from jleak import models, weights
+from jleak.audit.built import Programs
 from jleak.audit.case import Case
 from jleak.audit.parts import model_of, weights_of
-from jleak.audit.trial import Programs, clients
+from jleak.audit.sides import clients
 from jleak.check import InputError
 
 ARGS = {"hidden": 4}

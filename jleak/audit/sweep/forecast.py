@@ -12,9 +12,10 @@ from jleak.audit.case import Case
 from jleak.audit.memory import GIB, need, taken
 from jleak.audit.parts import attack_of, known_floats, model_of, prior_of
 from jleak.audit.shapes import model_settings
+from jleak.audit.sides import clients_key
 from jleak.audit.sweep.batches import Batch, group_key
 from jleak.audit.sweep.run import Sweep
-from jleak.audit.trial import attacker_key, clients_key
+from jleak.audit.trial import attacker_key
 from jleak.search import Search, begin
 from jleak.types import Model, View
 

@@ -72,7 +72,7 @@ def write(where: Place, name: str, content: bytes) -> None:
     except OSError as error:
         raise InputError(
             f"{where.url}/{name} cannot be written: {error.strerror or error}; what is finished is kept. "
-            f"Make room, then go on with: jleak sweep resume {where.url}"
+            f"Make room and repeat the command; a sweep goes on with: jleak sweep resume {where.url}"
         ) from error
 
 

@@ -1,19 +1,23 @@
 """Runs batches of a sweep, each into a part of the store."""
 
 import functools
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from jleak.audit.built import Programs, ahead
 from jleak.audit.case import Case
 from jleak.audit.memory import Budget
+from jleak.audit.pieces import Tell
+from jleak.audit.sides import Picks
 from jleak.audit.sweep import checkpoint, claims, store
 from jleak.audit.sweep import place as files
 from jleak.audit.sweep.batches import Batch, group_key, name_of
 from jleak.audit.sweep.place import Place
-from jleak.audit.trial import Picks, build, trials
+from jleak.audit.trial import Outcome, build, recorded, trials
 from jleak.data import Images
 
 POLL = 1.0
@@ -65,6 +69,20 @@ class Stand(NamedTuple):
 Listen = Callable[[Stand], None]
 
 
+class Job(NamedTuple):
+    """A batch whose turn it is.
+
+    Attributes:
+      batch: the batch.
+      name: of its part.
+      cases: those that are open.
+    """
+
+    batch: Batch
+    name: str
+    cases: Sequence[Case]
+
+
 def work(
     where: Place,
     todo: Sequence[Batch],
@@ -76,7 +94,7 @@ def work(
     """Runs the batches that nobody has finished or is at; returns how many cases were run here.
 
     A batch that another worker is at is left for later, and done only if that worker dies. While a batch is
-    attacked, the programs of the groups to come are compiled.
+    attacked, the records of the one before are written, and the programs of the groups to come are compiled.
 
     Args:
       where: the store.
@@ -88,35 +106,54 @@ def work(
     Raises:
       InputError: a full disk; the finished batches are kept.
     """
-    queue, done, ran = deque(todo), 0, 0
     firsts = {group_key(batch.settings[0].case): batch for batch in reversed(todo)}
     jobs = [functools.partial(prebuild, batch, means) for batch in reversed(firsts.values())]
-    idle = 0
-    with ahead(jobs):
-        while queue:
-            batch = queue.popleft()
-            cases = batch.cases()
-            name = name_of(cases)
-            open_ = [case for case in cases if case.case_id not in finished]
-            if not open_ or files.exists(where, f"records/{name}.parquet"):
-                done, idle = done + len(open_), 0
-                listen(Stand(done, 0.0, 0, cases[0], float("nan")))
+    done, ran, writing = 0, 0, []
+
+    def settle(most: int) -> None:
+        nonlocal done, ran
+        while len(writing) > most:
+            cases, evaluations = writing.pop(0).result()
+            done, ran = done + len(cases), ran + len(cases)
+            listen(Stand(done, 0.0, 0, cases[-1], math.nan, evaluations))
+
+    with ahead(jobs), ThreadPoolExecutor(1, "store") as pool:
+        for job, here in jobs_of(where, todo, finished):
+            if here:
+                outcome = run(where, job, means, functools.partial(telling, listen, done, job.cases))
+                settle(0)
+                writing.append(pool.submit(write, where, job, means, outcome))
                 continue
-            if claims.taken(where, name):
-                queue.append(batch)
-                idle += 1
-                if idle >= len(queue):
-                    listen(Stand(done, 0.0, 0, cases[0], float("nan"), waiting=True))
-                    time.sleep(POLL)
-                    idle = 0
-                continue
-            idle = 0
-            evaluations = run(
-                where, name, batch, open_, means, functools.partial(telling, listen, done, open_)
-            )
-            done, ran = done + len(open_), ran + len(open_)
-            listen(Stand(done, 0.0, 0, cases[-1], float("nan"), evaluations))
+            settle(0)
+            done += 0 if job is None else len(job.cases)
+            case = todo[-1].settings[0].case if job is None else job.batch.settings[0].case
+            listen(Stand(done, 0.0, 0, case, math.nan, waiting=job is None))
+            time.sleep(POLL if job is None else 0)
+        settle(0)
     return ran
+
+
+def jobs_of(
+    where: Place, todo: Sequence[Batch], finished: set[str]
+) -> Iterator[tuple[Job, bool] | tuple[None, bool]]:
+    """(batch, whether to run it): not one that is finished; (None, False) while others are at all of them."""
+    queue, passed = deque(todo), 0
+    while queue:
+        batch = queue.popleft()
+        cases = batch.cases()
+        job = Job(batch, name_of(cases), [case for case in cases if case.case_id not in finished])
+        if not job.cases or files.exists(where, f"records/{job.name}.parquet"):
+            yield job, False
+        elif not claims.taken(where, job.name):
+            yield job, True
+        else:
+            queue.append(batch)
+            passed += 1
+            if passed >= len(queue):
+                yield None, False
+                passed = 0
+            continue
+        passed = 0
 
 
 def telling(listen: Listen, done: int, cases: Sequence[Case], part: float, loss: float) -> None:
@@ -124,16 +161,9 @@ def telling(listen: Listen, done: int, cases: Sequence[Case], part: float, loss:
     listen(Stand(done, part, len(cases), cases[0], loss))
 
 
-def run(
-    where: Place,
-    name: str,
-    batch: Batch,
-    cases: Sequence[Case],
-    means: Means,
-    tell: Callable[[float, float], None],
-) -> int:
-    """Runs a batch's open cases into the part of that name; returns the gradient evaluations that it took."""
-    renew = claims.renewing(where, name)
+def run(where: Place, job: Job, means: Means, tell: Tell) -> Outcome:
+    """Runs a batch's open cases; its claim is released by `write`, or here if it fails."""
+    renew = claims.renewing(where, job.name)
     renew()
 
     def told(part: float, loss: float) -> None:
@@ -141,22 +171,31 @@ def run(
         tell(part, loss)
 
     try:
-        found = trials(
-            filled(cases, batch.width),
-            means.images[cases[0].dataset],
+        return trials(
+            filled(job.cases, job.batch.width),
+            means.images[job.cases[0].dataset],
             means.cache,
             told,
             means.budget,
-            count=len(cases),
+            count=len(job.cases),
             picked=means.picked,
             shots=1,
-            keeping=checkpoint.keeping(where, name, means.checkpoint),
+            keeping=checkpoint.keeping(where, job.name, means.checkpoint),
         )
-        store.add(where, name, found, means.keep_images)
-        files.remove(where, checkpoint.filed(name))
+    except BaseException:
+        claims.release(where, job.name)
+        raise
+
+
+def write(where: Place, job: Job, means: Means, outcome: Outcome) -> tuple[Sequence[Case], int]:
+    """Writes a batch's part; its cases, and the gradient evaluations that they took."""
+    try:
+        found = recorded(outcome)
+        store.add(where, job.name, found, means.keep_images)
+        files.remove(where, checkpoint.filed(job.name))
     finally:
-        claims.release(where, name)
-    return sum(record["evaluations"] for record, _ in found)
+        claims.release(where, job.name)
+    return job.cases, sum(record["evaluations"] for record, _ in found)
 
 
 def prebuild(batch: Batch, means: Means) -> None:

@@ -11,7 +11,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from jleak.report.session import peak, say
+from jleak.report.screen import peak, say
 
 EVERY = 10.0
 """Seconds between two lines of a log, at least."""

@@ -16,7 +16,8 @@ from jleak.audit.sweep.run import Sweep
 from jleak.audit.sweep.worker import Stand
 from jleak.check import InputError
 from jleak.report.kinds import audit_line
-from jleak.report.session import INTERRUPTED, caching, say, terminal
+from jleak.report.screen import INTERRUPTED, say, terminal
+from jleak.report.session import caching
 from jleak.report.sweep.progress import Course, showing
 
 

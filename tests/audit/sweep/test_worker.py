@@ -99,12 +99,12 @@ def test_a_batch_goes_on_in_the_middle_to_the_same_bits(whole, prepared, begun, 
     where = begun(tmp_path, sweep)
     killed(where, sweep, (3, 0.5), checkpoint=0.0)
     (kept,) = place.names(where, "checkpoints")
-    assert len(recorded(where)) == 3 and kept.endswith(".npz")
+    assert len(recorded(where)) == 3 + 4 and kept.endswith(".npz")
     heard = []
     run.drive(
         where, sweep, (0, 1), finished=store.finished(where), listen=lambda stand: heard.append(stand.part)
     )
-    assert heard[1] == 0.5  # the piece in which it was killed, not the first one
+    assert heard[2] == 0.5  # the piece in which it was killed, not the first one
     assert recorded(where) == expected and not place.names(where, "checkpoints")
 
 

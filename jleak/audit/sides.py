@@ -1,0 +1,131 @@
+"""The two sides of cases: what the clients hold and share, and what of it reaches the attacker.
+
+Each serves one case, or a stack of cases at once: their victims lie one after the other.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jleak import data
+from jleak.audit import programs
+from jleak.audit.built import Bill, Programs
+from jleak.audit.case import Case
+from jleak.audit.parts import Floats, floats_of, known_floats, prior_of, weights_of
+from jleak.audit.programs import Given
+from jleak.audit.shapes import client_settings, model_settings
+from jleak.data import Images
+from jleak.tree import stream
+from jleak.types import Batch, Key, Model, Params
+
+Stack = Sequence[Case]
+"""Cases that differ in seeds and traced settings alone."""
+
+Picks = dict[tuple, np.ndarray]
+"""Where in their data sets the images of cases are, by what says so (`drawing`): cases that differ in attack
+or defense hold the same."""
+
+
+class Truth(NamedTuple):
+    """What the clients hold and what they share.
+
+    Attributes:
+      batches: leading axis: the victims of all cases.
+      params: what the server sent; by case, where there are several and their weights are new.
+      updates: leading axis: victims; so have the others.
+      snr, statistics, mixing, noise: see `jleak.audit.programs.share`.
+    """
+
+    batches: Batch
+    params: Params
+    updates: Params
+    snr: jax.Array
+    statistics: PyTree | None
+    mixing: dict[str, jax.Array]
+    noise: dict[str, jax.Array]
+
+
+def clients(
+    stack: Stack, images: Images, model: Model, cache: Programs | Bill, picked: Picks | None = None
+) -> Truth:
+    """The clients' side: draws the victims' batches and computes what they share."""
+    case = stack[0]
+    batches = drawn(stack, images, {} if picked is None else picked)
+    strengths = piled([{kind: floats_of(one)[kind] for kind in ("client", "defense")} for one in stack])
+    params = weights_of(case, model) if case.weights else initial(stack, model, cache)
+    args = (params, keys(stack, "client"), batches, strengths)
+    share = cache.take(
+        clients_key(case, model, len(stack)), lambda: programs.compiled(programs.share(case, model), *args)
+    )
+    return Truth(batches, params, *share(*args))
+
+
+def keys(stack: Stack, name: str) -> Key:
+    """The cases' keys for the stream of that name; a single one without an axis of cases."""
+    seeds = np.array([case.seed for case in stack], np.uint32)
+    found = jax.vmap(lambda seed: stream(jax.random.key(seed), name))(seeds)
+    return found[0] if len(stack) == 1 else found
+
+
+def drawn(stack: Stack, images: Images, picked: Picks) -> Batch:
+    """The batches of all victims of all cases, those of one case after those of another."""
+    for case in stack:
+        asked = drawing(case)
+        if asked not in picked:
+            key = stream(jax.random.key(case.seed), "data")
+            picked[asked] = data.picks(key, images, case.victims, case.batch, case.draw)
+    return data.batch(images, np.concatenate([picked[drawing(case)] for case in stack]))
+
+
+def drawing(case: Case) -> tuple:
+    """What says which images a case's victims hold."""
+    return case.dataset, case.draw, case.victims, case.batch, case.seed
+
+
+def initial(stack: Stack, model: Model, cache: Programs | Bill) -> Params:
+    """New weights, from the cases' seeds."""
+    key = keys(stack, "model")
+    init = model.init if len(stack) == 1 else jax.vmap(model.init)
+    settings = ("init", model_settings(stack[0]), model.shape, model.classes, len(stack))
+    return cache.take(settings, lambda: programs.compiled(init, key))(key)
+
+
+def view_of(stack: Stack, truth: Truth) -> Given:
+    """What of all this reaches the attacker, restarts x victims of all cases as lanes."""
+    case, several = stack[0], len(stack) > 1
+    split = functools.partial(jax.random.split, num=case.victims * case.restarts)
+    key = keys(stack, "attack")
+    lanes = len(stack) * case.victims * case.restarts
+    return Given(
+        keys=jax.vmap(split)(key).reshape(-1) if several else split(key),
+        victim=jnp.arange(lanes) // case.restarts,
+        params=truth.params,
+        updates=truth.updates,
+        labels=truth.batches.y if case.known_labels else None,
+        statistics=truth.statistics,
+        floats=piled([known_floats(one) for one in stack]),
+        prior=prior_of(case),
+    )
+
+
+def piled(settings: Sequence[Floats]) -> Floats:
+    """The cases' traced settings along an axis of cases; those of a single one as they are.
+
+    >>> piled([{"attack": {"lr": 0.1}}])
+    {'attack': {'lr': 0.1}}
+    >>> piled([{"attack": {"lr": 0.5}}, {"attack": {"lr": 0.25}}])["attack"]["lr"].tolist()
+    [0.5, 0.25]
+    """
+    if len(settings) == 1:
+        return settings[0]
+    return jax.tree.map(lambda *numbers: np.array(numbers, np.float32), *settings)
+
+
+def clients_key(case: Case, model: Model, cases: int = 1) -> tuple:
+    """What shapes the clients' program for so many cases."""
+    return "clients", client_settings(case), model.shape, model.classes, cases, bool(case.weights)
