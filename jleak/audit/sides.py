@@ -30,6 +30,9 @@ Picks = dict[tuple, np.ndarray]
 """Where in their data sets the images of cases are, by what says so (`drawing`): cases that differ in attack
 or defense hold the same."""
 
+REMEMBERED = 2**16
+"""Cases of which it is remembered which images they hold, so that memory does not grow with a sweep."""
+
 
 class Truth(NamedTuple):
     """What the clients hold and what they share.
@@ -74,6 +77,8 @@ def keys(stack: Stack, name: str) -> Key:
 
 def drawn(stack: Stack, images: Images, picked: Picks) -> Batch:
     """The batches of all victims of all cases, those of one case after those of another."""
+    if len(picked) > REMEMBERED:
+        picked.clear()
     for case in stack:
         asked = drawing(case)
         if asked not in picked:

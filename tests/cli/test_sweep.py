@@ -63,6 +63,10 @@ def test_a_sweep_from_its_file_to_its_answers(command, file, tmp_path):
     again = command("sweep", "resume", out)
     assert again.code == 0 and "9 cases were finished before" in again.out and "0 cases in" in again.out
     assert {path: path.read_bytes() for path in out.glob("*/*")} == before
+    told = command("report", out, "--by", "defense,defense.sigma", "--where", "seed=1")
+    assert told.code == 0 and "sigma=0.001" in told.out and (out / "report.html").exists()
+    wrong = command("report", out, "--by", "defence")
+    assert wrong.code == 2 and "did you mean 'defense'" in wrong.err
     more = command("sweep", "run", file(seeds={"range": 4}), "--out", out)
     assert more.code == 2 and "holds a sweep of other settings" in more.err
 
@@ -90,6 +94,11 @@ def test_shards_are_the_sweep_and_are_merged(command, file, tmp_path):
     assert len(records(tmp_path / "all")) == 10
     refused = command("sweep", "resume", tmp_path / "all")
     assert refused.code == 2 and "was merged of sweeps of other settings" in refused.err
+
+
+def test_only_sweeps_are_asked_by_settings(command, tmp_path):
+    done = command("report", tmp_path, "--by", "defense")
+    assert done.code == 2 and "--by and --where are of sweeps" in done.err
 
 
 @pytest.mark.parametrize(
