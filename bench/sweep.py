@@ -4,7 +4,7 @@
 
 load: 2,000 and 20,000 small cases; asked: 50 times the cases a second of audits one after another, host
     overhead below 10 %, memory flat, one compile a program.
-forecast: seconds as `jleak sweep check` foretells them against seconds taken, four sweeps.
+forecast: seconds as `jleak sweep check` foretells them against seconds taken, five sweeps.
 scaling: a device's share of the work with 1 to 8 forced host devices.
 report: `jleak report SWEEP --by defense,attack` of the 20,000 that `load` has left; asked: 5 s.
 """
@@ -125,6 +125,7 @@ FORETOLD = {
     "mlp digits": {"models": "mlp", "attacks": {"inverting": {"steps": 100}}, "seeds": {"range": 256}},
     "lenet digits": {"models": "lenet", "attacks": {"inverting": {"steps": 100}}, "seeds": {"range": 32}},
     "lenet digits, dlg": {"models": "lenet", "attacks": {"dlg": {"steps": 50}}, "seeds": {"range": 32}},
+    "convnet digits": {"models": "convnet", "attacks": {"inverting": {"steps": 20}}, "seeds": {"range": 8}},
     "resnet20 digits": {"models": "resnet20", "attacks": {"inverting": {"steps": 20}}, "seeds": {"range": 4}},
 }
 

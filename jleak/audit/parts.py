@@ -1,6 +1,8 @@
 """From a case's names to the parts: model, client, defense, the attacker's belief, attack."""
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -67,8 +69,15 @@ def model_of(case: Setting, shape: tuple[int, int, int], classes: int) -> Model:
     >>> model_of(Case(attack="dlg"), (8, 8, 1), 10).head
     ('head',)
     """
-    static, floats = split(case.model_args)
-    return catalog.find("model", case.model, catalog.MODELS)(shape, classes, **static, **floats)
+    factory = catalog.find("model", case.model, catalog.MODELS)
+    return built(factory, json.dumps(case.model_args), shape, classes)
+
+
+@functools.lru_cache(maxsize=64)
+def built(factory: Callable, args: str, shape: tuple[int, int, int], classes: int) -> Model:
+    """The model of these arguments (JSON), made once: a sweep asks for it with every batch."""
+    static, floats = split(json.loads(args))
+    return factory(shape, classes, **static, **floats)
 
 
 UNTRAINED = ("batchnorm", "conv", "init")

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, UInt32
 
 from jleak.audit import lanes
 from jleak.audit.case import Case
@@ -25,6 +25,7 @@ from jleak.labels import noise_level
 from jleak.leakage import mixing
 from jleak.metrics import snr
 from jleak.search import Search, advance, begin, best, conditioned
+from jleak.tree import stream
 from jleak.types import Key, Model, Params, Reconstruction, View
 
 PIECES = 16
@@ -105,6 +106,18 @@ def compiled(
 def lowered(fn: Callable, *args: Any) -> jax.stages.Lowered:
     """`fn` as XLA is given it, for arguments shaped like `args`: to count what it takes, not to run it."""
     return jax.jit(fn).lower(*args)
+
+
+@functools.partial(jax.jit, static_argnames=("name", "each"))
+def keyed(seeds: UInt32[Array, " cases"], name: str, each: int | None = None) -> Key:
+    """The keys of a stream, of cases with these seeds; or `each` keys of every case, one after the other."""
+
+    def one(seed):
+        key = stream(jax.random.key(seed), name)
+        return key if each is None else jax.random.split(key, each)
+
+    found = jax.vmap(one)(seeds)
+    return found if each is None else found.reshape(-1)
 
 
 def share(case: Case, model: Model) -> Callable:

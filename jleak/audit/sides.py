@@ -3,14 +3,13 @@
 Each serves one case, or a stack of cases at once: their victims lie one after the other.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import PyTree, UInt32
 
 from jleak import data
 from jleak.audit import programs
@@ -70,9 +69,13 @@ def clients(
 
 def keys(stack: Stack, name: str) -> Key:
     """The cases' keys for the stream of that name; a single one without an axis of cases."""
-    seeds = np.array([case.seed for case in stack], np.uint32)
-    found = jax.vmap(lambda seed: stream(jax.random.key(seed), name))(seeds)
+    found = programs.keyed(seeds(stack), name)
     return found[0] if len(stack) == 1 else found
+
+
+def seeds(stack: Stack) -> UInt32[np.ndarray, " cases"]:
+    """The cases' seeds."""
+    return np.array([case.seed for case in stack], np.uint32)
 
 
 def drawn(stack: Stack, images: Images, picked: Picks) -> Batch:
@@ -102,12 +105,10 @@ def initial(stack: Stack, model: Model, cache: Programs | Bill) -> Params:
 
 def view_of(stack: Stack, truth: Truth) -> Given:
     """What of all this reaches the attacker, restarts x victims of all cases as lanes."""
-    case, several = stack[0], len(stack) > 1
-    split = functools.partial(jax.random.split, num=case.victims * case.restarts)
-    key = keys(stack, "attack")
+    case = stack[0]
     lanes = len(stack) * case.victims * case.restarts
     return Given(
-        keys=jax.vmap(split)(key).reshape(-1) if several else split(key),
+        keys=programs.keyed(seeds(stack), "attack", case.victims * case.restarts),
         victim=jnp.arange(lanes) // case.restarts,
         params=truth.params,
         updates=truth.updates,

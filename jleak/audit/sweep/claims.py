@@ -37,7 +37,7 @@ def mine() -> Claim:
 
 def claim(where: Place, name: str) -> None:
     """Claims the batch, or renews the claim."""
-    files.write(where, f"claims/{name}.json", json.dumps(mine()._asdict()).encode())
+    files.note(where, f"claims/{name}.json", json.dumps(mine()._asdict()).encode())
 
 
 def release(where: Place, name: str) -> None:
@@ -52,7 +52,7 @@ def taken(where: Place, name: str) -> bool:
         return False
     try:
         found = Claim(**json.loads(content))
-    except (ValueError, TypeError):  # half written, on a file system that renames late
+    except (ValueError, TypeError):  # half written
         return False
     return (found.host, found.process) != mine()[:2] and alive(found, mine())
 

@@ -1,7 +1,6 @@
 """What a sweep would take, before anything is compiled or run: cases, programs, memory, time."""
 
 import datetime
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,12 +18,12 @@ from jleak.audit.trial import attacker_key
 from jleak.search import Search, begin
 from jleak.types import Model, View
 
-RATES: Mapping[str, tuple[float, float]] = {"cpu": (4e9, 6e9), "gpu": (4e12, 8e11), "tpu": (4e12, 4e11)}
-"""Of one device: floating point operations and bytes a second that an attack reaches. Those of a CPU
-are measured on one core (`bench/sweep.py`), the others are guesses of the same kind, not measured."""
+RATES = {"cpu": 4e9, "gpu": 5e12, "tpu": 5e12}
+"""Floating point operations a second that an attack reaches on one device. That of a core was found with four
+attacks (`bench/sweep.py forecast`: 2.7 to 5.5e9), the others are guesses."""
 
-COMPILING = {"attacker": 6.0, "clients": 2.0, "init": 0.5, "score": 3.0}
-"""Seconds on one core to compile a program of a small model (`bench/sweep.py`)."""
+COMPILING = {"attacker": (0.5, 3e-3), "clients": (1.0, 8e-4), "init": (0.5, 0.0), "score": (1.5, 1e-3)}
+"""Seconds to compile a program, and more for every line of the attack's step: found with the same attacks."""
 
 
 class Traced(NamedTuple):
@@ -32,10 +31,12 @@ class Traced(NamedTuple):
 
     Attributes:
       seconds: that one device takes for it, roughly: the steps of all lanes, one by one.
+      lines: of the program of one step, before it is compiled.
       result: the shapes of its reconstruction, as text.
     """
 
     seconds: float
+    lines: int
     result: str
 
 
@@ -61,7 +62,7 @@ def forecast(sweep: Sweep) -> Forecast:
     """What the sweep would take. Attacks are traced, nothing is compiled."""
     keys: dict[str, set] = {name: set() for name in COMPILING}
     costs: dict[str, float] = {}
-    memory, attacks = 0, 0.0
+    memory, attacks, compiling = 0, 0.0, 0.0
     for batch in sweep.batches:
         case = batch.settings[0].case
         group = f"{group_key(case)} {batch.width}"
@@ -70,15 +71,14 @@ def forecast(sweep: Sweep) -> Forecast:
             model = model_of(case, images.shape, images.classes)
             found = traced(case, model)
             for name, key in keyed(case, model, batch.width, found).items():
-                keys[name] |= set() if key is None else {key}
+                if key is not None and key not in keys[name]:
+                    keys[name].add(key)
+                    compiling += COMPILING[name][0] + COMPILING[name][1] * found.lines
             costs[group] = found.seconds / jax.local_device_count()
             memory = max(memory, bytes_of(batch, model))
         attacks += costs[group] * batch.count
-    counted = {name: len(found) for name, found in keys.items()}
-    compiling = sum(COMPILING[name] * count for name, count in counted.items())
-    return Forecast(
-        sweep.cases, len(sweep.settings), len(sweep.batches), counted, memory, (attacks, compiling)
-    )
+    counted, seconds = {name: len(found) for name, found in keys.items()}, (attacks, compiling)
+    return Forecast(sweep.cases, len(sweep.settings), len(sweep.batches), counted, memory, seconds)
 
 
 def keyed(case: Case, model: Model, cases: int, found: Traced) -> dict[str, Any]:
@@ -100,11 +100,7 @@ def bytes_of(batch: Batch, model: Model) -> int:
 
 
 def traced(case: Case, model: Model) -> Traced:
-    """Traces the attack on one lane.
-
-    A step's operations and bytes are those of its program before it is compiled; XLA fuses, so its bytes are
-    fewer, and `RATES` are those that were found with these counts.
-    """
+    """Traces the attack on one lane; operations are those of the program before it is compiled."""
     key, view = jax.eval_shape(lambda: jax.random.key(0)), viewed(case, model)
     plain = Case.from_json(case.to_json() | {"knows": "nothing"})
     attack = attack_of(plain, model, view, known_floats(case))
@@ -116,10 +112,14 @@ def traced(case: Case, model: Model) -> Traced:
     state = jax.eval_shape(lambda key, view: begin(search(), key, view), key, view)
     result = jax.eval_shape(lambda state, view: search().read(state, view), state, view)
     at = jax.ShapeDtypeStruct((), jnp.int32)
-    cost = programs.lowered(lambda *args: search().step(*args), key, at, state, view).cost_analysis() or {}
-    operations, transfers = RATES.get(jax.default_backend(), RATES["cpu"])
-    one = cost.get("flops", 0.0) / operations + cost.get("bytes accessed", 0.0) / transfers
-    return Traced(one * steps * case.victims * case.restarts, str(jax.tree.map(jnp.shape, result)))
+    step = programs.lowered(lambda *args: search().step(*args), key, at, state, view)
+    operations = (step.cost_analysis() or {}).get("flops", 0.0)
+    lanes_steps = steps * case.victims * case.restarts
+    return Traced(
+        operations * lanes_steps / RATES.get(jax.default_backend(), RATES["cpu"]),
+        len(step.as_text().splitlines()),
+        str(jax.tree.map(jnp.shape, result)),
+    )
 
 
 def viewed(case: Case, model: Model) -> View:

@@ -70,10 +70,29 @@ def write(where: Place, name: str, content: bytes) -> None:
         else:
             where.fs.pipe_file(path(where, name), content)
     except OSError as error:
-        raise InputError(
-            f"{where.url}/{name} cannot be written: {error.strerror or error}; what is finished is kept. "
-            f"Make room and repeat the command; a sweep goes on with: jleak sweep resume {where.url}"
-        ) from error
+        raise unwritten(where, name, error) from error
+
+
+def note(where: Place, name: str, content: bytes) -> None:
+    """Writes a small file that nothing depends on: quickly, and maybe half of it.
+
+    Raises:
+      InputError: as `write`.
+    """
+    try:
+        if where.local:
+            Path(path(where, name)).parent.mkdir(parents=True, exist_ok=True)
+        where.fs.pipe_file(path(where, name), content)
+    except OSError as error:
+        raise unwritten(where, name, error) from error
+
+
+def unwritten(where: Place, name: str, error: OSError) -> InputError:
+    """What to say of a file that cannot be written."""
+    return InputError(
+        f"{where.url}/{name} cannot be written: {error.strerror or error}; what is finished is kept. "
+        f"Make room and repeat the command; a sweep goes on with: jleak sweep resume {where.url}"
+    )
 
 
 def read(where: Place, name: str) -> bytes | None:

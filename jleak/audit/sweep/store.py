@@ -11,6 +11,7 @@ A part holds one batch and is named by its cases, so two workers that run the sa
 Images are there before their records. Readers take a case that occurs in several parts once.
 """
 
+import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,8 +148,11 @@ def working(where: Place) -> list[str]:
     """Who claims a batch, each in a line."""
     found = []
     for name in files.names(where, "claims"):
-        claim = json.loads(files.read(where, f"claims/{name}") or b"{}")
-        found.append(f"{name.removesuffix('.json')}: process {claim.get('process')} on {claim.get('host')}")
+        with contextlib.suppress(ValueError):  # half written
+            claim = json.loads(files.read(where, f"claims/{name}") or b"{}")
+            found.append(
+                f"{name.removesuffix('.json')}: process {claim.get('process')} on {claim.get('host')}"
+            )
     return found
 
 
