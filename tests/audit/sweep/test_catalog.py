@@ -19,7 +19,7 @@ ATTACKS = {
     "dense": {},
     "dlg": {"attacks": {"dlg": {"steps": 5}}},
     "ggl": {"attacks": {"ggl": {"prior": "digits", "evaluations": 60}}},
-    "gias": {"attacks": {"gias": {"prior": "digits", "steps": 20, "latent_steps": 20}}},
+    "gias": {"attacks": {"gias": {"prior": "digits", "steps": 30, "latent_steps": 20}}},
     "gifd": {"attacks": {"gifd": {"prior": "digits", "steps": 20}}},
     "gradinversion": {"attacks": {"gradinversion": {"steps": 10}}, "batch": 2},
     "idlg": {"attacks": {"idlg": {"steps": 5}}},
@@ -74,8 +74,9 @@ def test_an_attack_finds_what_it_finds_alone(name, tmp_path):
 @pytest.mark.parametrize("name", DEFENSES)
 def test_a_defense_is_what_it_is_alone(name, tmp_path):
     known = [level for level in ("nothing", "kind", "all") if level != "kind" or catalog.DEFENSES[name].adapt]
-    settings = {"defenses": {name: DEFENSES[name]}, "knows": known, "attacks": {"inverting": {"steps": 20}}}
+    settings = {"defenses": {name: DEFENSES[name]}, "knows": known, "attacks": {"inverting": {"steps": 3}}}
     for _, one, other in compared(settings, tmp_path):
         for number in ("snr", "loss"):
             values = (np.array(record[number], float) for record in (one, other))
-            np.testing.assert_allclose(*values, rtol=0.05, atol=1e-4)
+            # of pruning, an entry at the threshold may go either way, which is 1 of 64 here
+            np.testing.assert_allclose(*values, rtol=0.1 if name == "prune" else 0.002, atol=1e-5)
