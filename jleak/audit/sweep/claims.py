@@ -4,16 +4,18 @@ Claims are advice: two workers that miss each other's claim write the same part,
 A claim is alive while its worker renews it; that of a process of this machine ends with the process.
 """
 
+import contextlib
 import json
-import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from jleak.audit.sweep import place as files
 from jleak.audit.sweep.place import Place
+from jleak.check import InputError
 
 LEASE = 90.0
 """Seconds after which a claim that nobody renewed is void."""
@@ -36,13 +38,8 @@ def mine() -> Claim:
 
 
 def claim(where: Place, name: str) -> None:
-    """Claims the batch, or renews the claim."""
+    """Claims the batch, or renews its claim."""
     files.note(where, f"claims/{name}.json", json.dumps(mine()._asdict()).encode())
-
-
-def release(where: Place, name: str) -> None:
-    """Gives the batch up, or has finished it."""
-    files.remove(where, f"claims/{name}.json")
 
 
 def taken(where: Place, name: str) -> bool:
@@ -82,13 +79,22 @@ def running(process: int) -> bool:
     return True
 
 
-def renewing(where: Place, name: str) -> Callable[[], None]:
-    """What to call now and then, so that the claim of a batch stays alive; the first call claims it."""
-    last = [-math.inf]
+def hold(where: Place, name: str) -> Callable[[], None]:
+    """Claims the batch, and renews the claim until what is returned is called, which releases it."""
+    claim(where, name)
+    over = threading.Event()
 
     def renew() -> None:
-        if time.monotonic() - last[0] >= RENEW:
-            claim(where, name)
-            last[0] = time.monotonic()
+        while not over.wait(RENEW):
+            with contextlib.suppress(InputError):  # a full disk: whoever needs it says so
+                claim(where, name)
 
-    return renew
+    renewing = threading.Thread(target=renew, name=f"claim {name}", daemon=True)
+    renewing.start()
+
+    def release() -> None:
+        over.set()
+        renewing.join()
+        files.remove(where, f"claims/{name}.json")
+
+    return release

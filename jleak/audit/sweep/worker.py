@@ -83,6 +83,20 @@ class Job(NamedTuple):
     cases: Sequence[Case]
 
 
+class Attacked(NamedTuple):
+    """A batch that is attacked and not yet written.
+
+    Attributes:
+      job: the batch.
+      outcome: what its attacks have come to.
+      release: releases its claim.
+    """
+
+    job: Job
+    outcome: Outcome
+    release: Callable[[], None]
+
+
 def work(
     where: Place,
     todo: Sequence[Batch],
@@ -106,13 +120,14 @@ def work(
     Raises:
       InputError: a full disk; the finished batches are kept.
     """
+    todo = unfinished(todo, finished)
     firsts = {group_key(batch.settings[0].case): batch for batch in reversed(todo)}
     jobs = [functools.partial(prebuild, batch, means) for batch in reversed(firsts.values())]
     done, ran, writing = 0, 0, []
 
-    def settle(most: int) -> None:
+    def settle() -> None:
         nonlocal done, ran
-        while len(writing) > most:
+        while writing:
             cases, evaluations = writing.pop(0).result()
             done, ran = done + len(cases), ran + len(cases)
             listen(Stand(done, 0.0, 0, cases[-1], math.nan, evaluations))
@@ -120,16 +135,16 @@ def work(
     with ahead(jobs), ThreadPoolExecutor(1, "store") as pool:
         for job, here in jobs_of(where, todo, finished):
             if here:
-                outcome = run(where, job, means, functools.partial(telling, listen, done, job.cases))
-                settle(0)
-                writing.append(pool.submit(write, where, job, means, outcome))
+                attacked = run(where, job, means, functools.partial(telling, listen, done, job.cases))
+                settle()
+                writing.append(pool.submit(write, where, attacked, means.keep_images))
                 continue
-            settle(0)
+            settle()
             done += 0 if job is None else len(job.cases)
             case = todo[-1].settings[0].case if job is None else job.batch.settings[0].case
             listen(Stand(done, 0.0, 0, case, math.nan, waiting=job is None))
             time.sleep(POLL if job is None else 0)
-        settle(0)
+        settle()
     return ran
 
 
@@ -161,21 +176,15 @@ def telling(listen: Listen, done: int, cases: Sequence[Case], part: float, loss:
     listen(Stand(done, part, len(cases), cases[0], loss))
 
 
-def run(where: Place, job: Job, means: Means, tell: Tell) -> Outcome:
-    """Runs a batch's open cases; its claim is released by `write`, or here if it fails."""
-    renew = claims.renewing(where, job.name)
-    renew()
-
-    def told(part: float, loss: float) -> None:
-        renew()
-        tell(part, loss)
-
+def run(where: Place, job: Job, means: Means, tell: Tell) -> Attacked:
+    """Runs a batch's open cases; the claim is released by `write`, or here if something fails."""
+    release = claims.hold(where, job.name)
     try:
-        return trials(
+        outcome = trials(
             filled(job.cases, job.batch.width),
             means.images[job.cases[0].dataset],
             means.cache,
-            told,
+            tell,
             means.budget,
             count=len(job.cases),
             picked=means.picked,
@@ -183,19 +192,27 @@ def run(where: Place, job: Job, means: Means, tell: Tell) -> Outcome:
             keeping=checkpoint.keeping(where, job.name, means.checkpoint),
         )
     except BaseException:
-        claims.release(where, job.name)
+        release()
         raise
+    return Attacked(job, outcome, release)
 
 
-def write(where: Place, job: Job, means: Means, outcome: Outcome) -> tuple[Sequence[Case], int]:
+def write(where: Place, done: Attacked, images: bool) -> tuple[Sequence[Case], int]:
     """Writes a batch's part; its cases, and the gradient evaluations that they took."""
     try:
-        found = recorded(outcome)
-        store.add(where, job.name, found, means.keep_images)
-        files.remove(where, checkpoint.filed(job.name))
+        found = recorded(done.outcome)
+        store.add(where, done.job.name, found, images)
+        files.remove(where, checkpoint.filed(done.job.name))
     finally:
-        claims.release(where, job.name)
-    return job.cases, sum(record["evaluations"] for record, _ in found)
+        done.release()
+    return done.job.cases, sum(record["evaluations"] for record, _ in found)
+
+
+def unfinished(todo: Sequence[Batch], finished: set[str]) -> list[Batch]:
+    """The batches that hold an open case."""
+    if not finished:
+        return list(todo)
+    return [batch for batch in todo if any(case.case_id not in finished for case in batch.cases())]
 
 
 def prebuild(batch: Batch, means: Means) -> None:

@@ -104,7 +104,7 @@ def test_a_batch_goes_on_in_the_middle_to_the_same_bits(whole, prepared, begun, 
     run.drive(
         where, sweep, (0, 1), finished=store.finished(where), listen=lambda stand: heard.append(stand.part)
     )
-    assert heard[2] == 0.5  # the piece in which it was killed, not the first one
+    assert heard[0] == 0.5  # the piece in which it was killed, not the first one
     assert recorded(where) == expected and not place.names(where, "checkpoints")
 
 
