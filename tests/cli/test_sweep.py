@@ -182,7 +182,7 @@ def killed(flags, out, how, when, environment):
     return started.returncode != 0
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])  # each a process
+@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])  # each a process
 def test_a_sweep_that_is_killed_again_and_again_is_as_if_never_stopped(
     command, environment, file, tmp_path, count
 ):
@@ -205,6 +205,7 @@ def test_a_sweep_that_is_killed_again_and_again_is_as_if_never_stopped(
             return
 
 
+@pytest.mark.slow  # claims are tested in one process as well
 def test_two_processes_resume_one_sweep(command, environment, file, tmp_path):
     path, out, whole = file(**LONG | {"checkpoint": 60.0}), tmp_path / "out", tmp_path / "whole"
     assert command("sweep", "run", path, "--out", whole).code == 0

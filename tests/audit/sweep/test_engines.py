@@ -66,6 +66,7 @@ def test_a_cluster_finds_what_one_process_finds_also_when_a_worker_is_killed(
     assert not place.names(where, "claims") and not place.names(where, "checkpoints")
 
 
+@pytest.mark.slow  # a cluster takes ten seconds to start
 def test_a_task_that_cannot_run_says_so_and_how_to_go_on(ray, prepared, begun, tmp_path):
     sweep = prepared()
     begun(tmp_path, sweep)
