@@ -156,13 +156,13 @@ def test_the_audits_programs_run_the_same_attack(name, victim, monkeypatch):
     floats = {"attack": traced, "client": {}, "defense": {}}
     given = programs.Given(KEYS, jnp.array([0, 0, 1, 1]), victim.params, updates, None, None, floats)
 
-    def in_pieces(pieces):
-        monkeypatch.setattr(programs, "PIECES", pieces)
+    def in_pieces(count):
+        monkeypatch.setattr(programs, "PIECES", count)
         attacker, _ = programs.attacker(case, victim.model, given)
         return attacker.pieces, *pieces.attack(case, attacker, given, lambda share, loss: None)
 
-    (pieces, recs, finite, _), (one, whole, _, _) = in_pieces(10), in_pieces(1)
-    assert (pieces, one) == (8, 1)
+    (many, recs, finite, _), (one, whole, _, _) = in_pieces(10), in_pieces(1)
+    assert (many, one) == (8, 1)
     assert finite.all()
     assert equal(recs, whole)
 
