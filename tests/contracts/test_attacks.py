@@ -21,7 +21,7 @@ from attacking import (
     settings,
 )
 
-from jleak.audit import programs
+from jleak.audit import pieces, programs
 from jleak.audit.case import Case
 from jleak.catalog import ATTACKS
 from jleak.defenses import clip
