@@ -7,6 +7,7 @@ import time
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from peers.plans import Plan
 
