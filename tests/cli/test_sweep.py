@@ -34,7 +34,7 @@ def file(tmp_path):
     return made
 
 
-VARYING = ("seconds", "compile_seconds", "finished")
+VARYING = ("seconds", "compile_seconds", "finished", "revision")
 
 
 def records(out):

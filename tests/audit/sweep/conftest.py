@@ -54,7 +54,7 @@ def whole(prepared, tmp_path_factory):
     return sweep, where, by_case(where)
 
 
-VARYING = ("seconds", "compile_seconds", "devices", "finished")
+VARYING = ("seconds", "compile_seconds", "devices", "finished", "revision")
 
 
 def by_case(where):
