@@ -34,6 +34,17 @@ from jleak.losses import cross_entropy  # noqa: E402
 from jleak.models import mlp  # noqa: E402
 from jleak.types import Batch, Client, Model, Params, Threat, View  # noqa: E402
 
+SWEEP = {
+    "models": {"mlp": {"hidden": 16}},
+    "attacks": {"inverting": {"steps": 20}},
+    "defenses": ["none", {"gaussian": {"sigma": {"each": [0.001, 0.1]}}}],
+    "seeds": {"range": 3},
+    "victims": 2,
+    "together": 4,
+    "memory": 1.0,
+}
+"""A sweep of nine cases in three batches."""
+
 
 class Small(NamedTuple):
     """A victim: what it holds, what it shares, and what a naive attacker knows."""
@@ -44,6 +55,12 @@ class Small(NamedTuple):
     batch: Batch
     view: View
     threat: Threat
+
+
+@pytest.fixture(scope="session")
+def sweep_settings():
+    """`sweep_settings(key=value, ...)`: the settings of a small sweep, or what the keys say."""
+    return lambda **changes: SWEEP | changes
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,25 @@ class Need(NamedTuple):
     Attributes:
       lane: while it works, for each lane of a group: temporaries, the state before and after, its update.
       kept: for each lane throughout: its state, once more while lanes change places.
-      shared: on each device: the model and the updates of all victims.
+      shared: on each device: the model, the prior and the updates of all victims of a case.
+      weights: of `shared`, the model's.
+      sent: of `shared`, the updates'.
     """
 
     lane: int
     kept: int
     shared: int
+    weights: int = 0
+    sent: int = 0
+
+    def of(self, cases: int, *, own: bool) -> "Need":
+        """What so many cases need at once; `own`: weights of their own, of which each lane has a copy.
+
+        >>> Need(lane=10, kept=1, shared=7, weights=4, sent=2).of(3, own=True)
+        Need(lane=14, kept=1, shared=19, weights=4, sent=2)
+        """
+        apart = self.weights if own and cases > 1 else 0
+        return self._replace(lane=self.lane + apart, shared=self.shared + (cases - 1) * (apart + self.sent))
 
 
 class Budget:
@@ -67,6 +80,7 @@ class Budget:
     def __init__(self, gib: float | None = None):
         self.given = gib if gib is None else number("memory", gib, above=0, hint="it is in GiB")
         self.known: dict[tuple, Layout] = {}
+        self.needs: dict[tuple, Need] = {}
         self.reduced: dict[str, str] = {}
 
     def bytes(self) -> int:
@@ -74,6 +88,13 @@ class Budget:
         if self.given is None:
             self.given = SHARE * free() / GIB
         return int(self.given * GIB)
+
+    def need(self, case: Case, model: Model, cases: int = 1) -> Need:
+        """What the attack on so many such cases needs, traced once."""
+        key = (attacker_settings(case), model.shape, model.classes)
+        if key not in self.needs:
+            self.needs[key] = need(case, model)
+        return self.needs[key].of(cases, own=not case.weights)
 
     def layout(self, case: Case, model: Model, cases: int = 1) -> Layout:
         """The lanes of so many such cases on the devices, in groups as wide as `case.lanes` and memory allow.
@@ -83,7 +104,7 @@ class Budget:
         """
         key = (attacker_settings(case), model.shape, model.classes, cases, bool(case.weights))
         if key not in self.known:
-            self.known[key] = self.fitted(case, need(case, model, cases), cases)
+            self.known[key] = self.fitted(case, self.need(case, model, cases), cases)
         return self.known[key]
 
     def cases(self, case: Case, model: Model, most: int) -> int:
@@ -93,11 +114,9 @@ class Budget:
           InputError: not even one; with the numbers, and what to lower.
         """
         self.layout(case, model)
-        one, two = need(case, model), need(case, model, 2)
         for cases in range(most, 1, -1):
-            stack = two._replace(shared=one.shared + (cases - 1) * (two.shared - one.shared))
             where = lanes.layout(cases * case.victims * case.restarts, case.lanes)
-            if taken(where, stack) <= self.bytes():
+            if taken(where, self.need(case, model, cases)) <= self.bytes():
                 return cases
         return 1
 
@@ -144,8 +163,8 @@ def taken(where: Layout, needs: Need) -> int:
     return together * (where.width * (needs.lane + where.groups * needs.kept) + needs.shared)
 
 
-def need(case: Case, model: Model, cases: int = 1) -> Need:
-    """What the attack on so many such cases needs, from its program alone: nothing is computed or compiled.
+def need(case: Case, model: Model) -> Need:
+    """What the case's attack needs, from its program alone: nothing is computed or compiled.
 
     >>> from jleak.models import mlp
     >>> small, large = (need(Case(attack="dlg", batch=n), mlp((8, 8, 1), 10)) for n in (1, 16))
@@ -171,9 +190,9 @@ def need(case: Case, model: Model, cases: int = 1) -> Need:
     further = jax.make_jaxpr(step)(key, jax.ShapeDtypeStruct((), jnp.int32), state, view, floats)
     sent, held = size((view.update, labels, statistics)), size(state)
     work = max(peak(first.jaxpr), peak(further.jaxpr))  # the new state is among its results
-    apart = size(params) if cases > 1 and not case.weights else 0  # weights of its own: each lane copies them
-    shared = size((params, prior)) + (cases - 1) * apart + cases * case.victims * sent
-    return Need(int(MARGIN * work) + held + sent + apart, 2 * held, shared)
+    weights, all_sent = size(params), case.victims * sent
+    shared = weights + size(prior) + all_sent
+    return Need(int(MARGIN * work) + held + sent, 2 * held, shared, weights, all_sent)
 
 
 LOOPS = ("scan", "while")

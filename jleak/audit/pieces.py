@@ -1,5 +1,6 @@
 """Drives the attacks of one or several cases piece by piece: progress, snapshots, races, stop and go on."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ def attack(
     while now.piece < attacker.pieces and now.alive.any():
         share = (now.piece + 1) / attacker.pieces
         now, before = advanced(case, attacker, shown, now, place), now
-        tell(share, float(np.median(now.losses[-1].min(axis=1))))
+        tell(share, middle(now.losses[-1]))
         if before.piece in keep or not now.alive.any():
             found = jax.device_get(attacker.finish(shown, now.states[0], jnp.asarray(place.slot)))
             now.snapshots[share] = np.clip(found[0].x, 0, 1)
@@ -102,6 +103,17 @@ def attack(
             keeping.save(attacker, now)
     images = {"snapshots": np.stack(list(now.snapshots.values())), "shares": np.array(list(now.snapshots))}
     return *found, images | {"losses": now.losses, "spent": now.spent}
+
+
+def middle(losses: Float[np.ndarray, "victims restarts"]) -> float:
+    """The median over victims of their lowest losses; of those without one, or not attacked, nothing counts.
+
+    >>> middle(np.array([[3.0, 1.0], [np.inf, np.inf], [2.0, np.inf]])), middle(np.array([[np.inf]]))
+    (1.5, inf)
+    """
+    lowest = losses.min(axis=1)
+    finite = lowest[np.isfinite(lowest)]
+    return float(np.median(finite)) if finite.size else math.inf
 
 
 def moments(pieces: int, shots: int) -> set[int]:

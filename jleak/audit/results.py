@@ -1,13 +1,15 @@
 """What a record holds of a case, and how: statuses, certificates, numbers, device and versions."""
 
+import functools
 import importlib.metadata
 import math
 import platform
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Array, Bool
 
 from jleak.audit.scoring import Score
 from jleak.types import Certificate, Params, Reconstruction, Status
@@ -34,19 +36,21 @@ class Told(NamedTuple):
       rec: the reconstructions.
       finite: of each lane whether it ever had a finite loss.
       found: the scores.
+      sound: of each victim whether its update is finite (`sound`).
     """
 
     sent: Any
     rec: Reconstruction
     finite: Bool[np.ndarray, " lanes"]
     found: Score
+    sound: Bool[np.ndarray, " victims"]
 
 
 def recorded(told: Told, note: str = "") -> dict[str, Any]:
     """What a case's record says of its results; `note` follows the status."""
     sent, found = told.sent, told.found
     return {
-        "status": status(sent.updates, told.finite, found.certificate, note),
+        "status": status(told.sound, told.finite, found.certificate, note),
         **{name: significant(values) for name, values in found.numbers.items()},
         "snr": significant(sent.snr),
         "mixing": {name: significant(values) for name, values in sent.mixing.items()},
@@ -65,15 +69,24 @@ def pictures(told: Told, course: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def status(
-    updates: Params, finite: np.ndarray, certificate: Certificate | None = None, note: str = ""
+    sound: Bool[np.ndarray, " victims"],
+    finite: Bool[np.ndarray, " lanes"],
+    certificate: Certificate | None = None,
+    note: str = "",
 ) -> str:
     """`ok`, or why the numbers cannot be trusted; after it what, if anything, the attack does not vouch for.
 
+    Args:
+      sound: whose updates are finite (`sound`).
+      finite: which lanes ever had a finite loss.
+      certificate: what the attack vouches for; None for nothing.
+      note: what else to say.
+
     >>> given = Certificate(np.array([[0, 3]]), np.zeros(1), np.zeros((1, 2)))
-    >>> status({}, np.array([True]), given)
+    >>> status(np.array([True]), np.array([True]), given)
     'not proven: class mean (only the mean of the images that share a label)'
     """
-    ran, given = running(updates, finite), set() if certificate is None else set(np.ravel(certificate.status))
+    ran, given = running(sound, finite), set() if certificate is None else set(np.ravel(certificate.status))
     open_ = [s for s in Status if s in given and s != Status.PROVEN]
     told = ", ".join(f"{s.title} ({MEANING[s]})" for s in open_)
     parts = ["" if told and ran == "ok" else ran, told and f"not proven: {told}", note]
@@ -91,9 +104,21 @@ def vouched(certificate: Certificate | None) -> dict[str, list] | None:
     }
 
 
-def running(updates: Params, finite: np.ndarray) -> str:
+def sound(updates: Params) -> Bool[Array, " victims"]:
+    """Of each victim whether all of its update is finite, found where the updates are.
+
+    >>> sound({"w": jnp.array([[1.0, 2.0], [jnp.nan, 2.0]])}).tolist()
+    [True, False]
+    """
+    leaves = jax.tree.leaves(updates)
+    return functools.reduce(
+        jnp.logical_and, (jnp.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves)
+    )
+
+
+def running(sound: Bool[np.ndarray, " victims"], finite: Bool[np.ndarray, " lanes"]) -> str:
     """`ok`, or what was not finite."""
-    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(updates)):
+    if not np.all(sound):
         return "non-finite update"
     if not finite.any():
         return "non-finite loss"

@@ -112,7 +112,8 @@ def trials(
         "width": attacker.layout.width,
         "versions": results.versions(),
     }
-    told = jax.device_get(Told(truth._replace(params=None), rec, finite, found))
+    sent = truth._replace(params=None, updates=None)  # large, and nothing of them is recorded
+    told = jax.device_get(Told(sent, rec, finite, found, results.sound(truth.updates)))
     return Outcome(stack[:count], told, course, shared, learnt(first, images))
 
 

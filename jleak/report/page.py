@@ -9,7 +9,7 @@ import jinja2
 from jleak.report import mixing
 from jleak.report.console import certified, meanings, middle, quartiles, running
 from jleak.report.figures import Picture
-from jleak.report.rows import MARGIN, RECOVERED, Row, by_model, counted
+from jleak.report.rows import MARGIN, RECOVERED, Row, by_model, counted, leakiest
 
 
 def html(rows: Sequence[Row], pictures: Sequence[Picture], made: dict[str, Any]) -> str:
@@ -47,10 +47,4 @@ def rendered(template: str, pictures: Sequence[Picture], made: dict[str, Any], *
 def worst(group: Sequence[Row]) -> list[Row]:
     """Of each defense the row that leaks most, by median PSNR."""
     defenses = dict.fromkeys(row.defense for row in group)
-    return [
-        max(
-            (r for r in group if r.defense == d),
-            key=lambda r: (r.psnr.median == r.psnr.median, r.psnr.median),
-        )
-        for d in defenses
-    ]
+    return [leakiest([r for r in group if r.defense == d]) for d in defenses]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -122,11 +122,29 @@ class Row(NamedTuple):
 
         `proven recovered` where the attack proves it of every image, which no truth is needed for.
         """
-        if set(self.vouched) == {"proven"}:
-            return "proven recovered"
-        if self.psnr.median >= RECOVERED:
-            return "recovered"
-        return "partly" if self.psnr.median >= self.constant + MARGIN else "not recovered"
+        return (
+            "proven recovered" if set(self.vouched) == {"proven"} else lost(self.psnr.median, self.constant)
+        )
+
+
+def lost(psnr: float, constant: float) -> str:
+    """What a victim lost whose image was found at so many dB, where the best constant image is at `constant`.
+
+    >>> lost(31.0, 10.0), lost(14.0, 10.0), lost(float("nan"), 10.0)
+    ('recovered', 'partly', 'not recovered')
+    """
+    if psnr >= RECOVERED:
+        return "recovered"
+    return "partly" if psnr >= constant + MARGIN else "not recovered"
+
+
+Leaking = TypeVar("Leaking")
+"""A row of any table that has a `psnr`."""
+
+
+def leakiest(found: Sequence[Leaking]) -> Leaking:
+    """Of rows the one that leaks most, by median PSNR; one without a number only where none has."""
+    return max(found, key=lambda row: -math.inf if math.isnan(row.psnr.median) else row.psnr.median)
 
 
 def rows(records: Sequence[Record]) -> list[Row]:

@@ -11,24 +11,14 @@ import yaml
 
 from jleak.audit.sweep import place, store
 
-SETTINGS = {
-    "models": {"mlp": {"hidden": 16}},
-    "attacks": {"inverting": {"steps": 20}},
-    "defenses": ["none", {"gaussian": {"sigma": {"each": [0.001, 0.1]}}}],
-    "seeds": {"range": 3},
-    "victims": 2,
-    "together": 4,
-    "memory": 1.0,
-}
-
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path, sweep_settings):
     """`file(key=value, ...)`: a sweep's file."""
 
     def made(**changes):
         path = tmp_path / "sweep.yaml"
-        path.write_text(yaml.safe_dump(SETTINGS | changes))
+        path.write_text(yaml.safe_dump(sweep_settings(**changes)))
         return path
 
     return made
@@ -92,6 +82,8 @@ def test_shards_are_the_sweep_and_are_merged(command, file, tmp_path):
     assert command("sweep", "run", file(seeds=[7], defenses="none"), "--out", other).code == 0
     assert command("sweep", "merge", whole, other, "--into", tmp_path / "all").code == 0
     assert len(records(tmp_path / "all")) == 10
+    foreign = command("sweep", "merge", whole, "--into", other)
+    assert foreign.code == 2 and "holds a sweep that is not to be merged" in foreign.err
     refused = command("sweep", "resume", tmp_path / "all")
     assert refused.code == 2 and "was merged of sweeps of other settings" in refused.err
 

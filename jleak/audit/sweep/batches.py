@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jleak.audit.case import Case
@@ -50,19 +50,10 @@ def name_of(cases: Sequence[Case]) -> str:
     return hashlib.sha256("".join(case.case_id for case in cases).encode()).hexdigest()[:16]
 
 
-def batches(
-    settings: Sequence[Setting], images: Mapping[str, Images], budget: Budget, together: int
-) -> list[Batch]:
-    """The batches of a plan.
+def batches(settings: Sequence[Setting], together: int) -> list[Batch]:
+    """The batches of a plan, of at most `together` cases; the same on every machine, so that they can share.
 
-    Args:
-      settings: the plan.
-      images: its data sets.
-      budget: the memory that the attacks may take.
-      together: cases of one batch, at most.
-
-    Raises:
-      InputError: a case that does not fit into the memory on its own.
+    Groups whose attacker is the same are as wide, so that its programs serve all of them.
     """
     groups = grouped(settings)
     sizes: dict[str, int] = {}
@@ -71,12 +62,27 @@ def batches(
         sizes[key] = max(sizes.get(key, 0), sum(setting.size for setting in group))
     found = []
     for group in groups:
-        case = group[0].case
+        size = sum(setting.size for setting in group)
+        width = min(together, rounded(sizes[attacker_settings(group[0].case)]))
+        for first in range(0, size, width):
+            found.append(Batch(group, first, min(width, size - first), width))
+    return found
+
+
+def fitted(todo: Sequence[Batch], images: Mapping[str, Images], budget: Budget) -> list[Batch]:
+    """The batches, cut into smaller ones where the memory of this machine does not hold one at once.
+
+    Raises:
+      InputError: a case that does not fit into the memory on its own.
+    """
+    found = []
+    for batch in todo:
+        case = batch.settings[0].case
         data = images[case.dataset]
-        most = rounded(min(together, sizes[attacker_settings(case)]), together)
-        fits = budget.cases(case, model_of(case, data.shape, data.classes), most)
-        width = fits if fits == most else rounded(fits + 1) // 2
-        found += list(cut(group, width))
+        fits = budget.cases(case, model_of(case, data.shape, data.classes), batch.width)
+        width = batch.width if fits == batch.width else rounded(fits + 1) // 2
+        for first in range(0, batch.count, width):
+            found.append(Batch(batch.settings, batch.first + first, min(width, batch.count - first), width))
     return found
 
 
@@ -99,18 +105,10 @@ def group_key(case: Case) -> str:
     return json.dumps([attacker_settings(case), client_settings(case), apart], sort_keys=True)
 
 
-def rounded(count: int, most: int | None = None) -> int:
-    """The smallest power of two from `count` on, or `most` where that is less: few shapes of programs.
+def rounded(count: int) -> int:
+    """The smallest power of two from `count` on: few shapes of programs.
 
-    >>> rounded(5), rounded(8), rounded(100, 100)
-    (8, 8, 100)
+    >>> rounded(5), rounded(8)
+    (8, 8)
     """
-    power = 1 << (count - 1).bit_length()
-    return power if most is None else min(power, most)
-
-
-def cut(group: Sequence[Setting], width: int) -> Iterator[Batch]:
-    """The group's cases, `width` at a time."""
-    size = sum(setting.size for setting in group)
-    for first in range(0, size, width):
-        yield Batch(group, first, min(width, size - first), width)
+    return 1 << (count - 1).bit_length()

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from jleak.audit.config import AuditConfig, Spec, parse_spec, read_yaml, validated
+from jleak.audit.config import Spec, parse_spec, read_yaml, validated
 from jleak.audit.sweep.values import several, spread
-from jleak.check import InputError, one_of
+from jleak.check import InputError, number, one_of, whole
 
 
 def listed(value: Any) -> list[Any]:
@@ -119,8 +119,10 @@ def sweep_config_of(settings: dict[str, Any], path: Path | None = None) -> Sweep
     merged: dict[str, Any] = {}
     for name in used if isinstance(used, list) else [used]:
         merged |= chosen(presets, name, source)
-    checked = validated(SweepConfig, {**merged, **asked}, source=source)
-    return zipped(checked, source)
+    found = zipped(validated(SweepConfig, {**merged, **asked}, source=source), source)
+    whole("together", found.together, hint="it is the cases of a batch")
+    number("checkpoint", found.checkpoint, least=0, hint="it is in seconds")
+    return found
 
 
 def chosen(presets: Any, name: Any, source: str) -> dict[str, Any]:
@@ -148,12 +150,3 @@ def zipped(config: SweepConfig, source: str) -> SweepConfig:
     if twice:
         raise InputError(f"{source}: zip names {', '.join(twice)} in two groups; put them into one")
     return config.model_copy(update={"zip": groups})
-
-
-def audit_keys() -> set[str]:
-    """The keys that an audit's file may have: each of them is one of a sweep's, too.
-
-    >>> audit_keys() <= set(SweepConfig.model_fields)
-    True
-    """
-    return set(AuditConfig.model_fields)

@@ -8,19 +8,19 @@ import jax.numpy as jnp
 
 from jleak.audit import lanes, programs
 from jleak.audit.case import Case
-from jleak.audit.memory import GIB, need, taken
+from jleak.audit.memory import GIB, Budget, taken
 from jleak.audit.parts import attack_of, known_floats, model_of, prior_of
 from jleak.audit.shapes import model_settings
 from jleak.audit.sides import clients_key
-from jleak.audit.sweep.batches import Batch, group_key
+from jleak.audit.sweep.batches import Batch, fitted, group_key
 from jleak.audit.sweep.run import Sweep
 from jleak.audit.trial import attacker_key
 from jleak.search import Search, begin
 from jleak.types import Model, View
 
 RATES = {"cpu": 4e9, "gpu": 5e12, "tpu": 5e12}
-"""Floating point operations a second that an attack reaches on one device. That of a core was found with four
-attacks (`bench/sweep.py forecast`: 2.7 to 5.5e9), the others are guesses."""
+"""Floating point operations a second that an attack reaches on one device. That of a core is such that five
+attacks come within a factor of 1.4 (`bench/sweep.py forecast`), the others are guesses."""
 
 COMPILING = {"attacker": (0.5, 3e-3), "clients": (1.0, 8e-4), "init": (0.5, 0.0), "score": (1.5, 1e-3)}
 """Seconds to compile a program, and more for every line of the attack's step: found with the same attacks."""
@@ -63,7 +63,8 @@ def forecast(sweep: Sweep) -> Forecast:
     keys: dict[str, set] = {name: set() for name in COMPILING}
     costs: dict[str, float] = {}
     memory, attacks, compiling = 0, 0.0, 0.0
-    for batch in sweep.batches:
+    todo = fitted(sweep.batches, sweep.means.images, sweep.means.budget)
+    for batch in todo:
         case = batch.settings[0].case
         group = f"{group_key(case)} {batch.width}"
         if group not in costs:
@@ -75,10 +76,10 @@ def forecast(sweep: Sweep) -> Forecast:
                     keys[name].add(key)
                     compiling += COMPILING[name][0] + COMPILING[name][1] * found.lines
             costs[group] = found.seconds / jax.local_device_count()
-            memory = max(memory, bytes_of(batch, model))
+            memory = max(memory, bytes_of(batch, model, sweep.means.budget))
         attacks += costs[group] * batch.count
     counted, seconds = {name: len(found) for name, found in keys.items()}, (attacks, compiling)
-    return Forecast(sweep.cases, len(sweep.settings), len(sweep.batches), counted, memory, seconds)
+    return Forecast(sweep.cases, len(sweep.settings), len(todo), counted, memory, seconds)
 
 
 def keyed(case: Case, model: Model, cases: int, found: Traced) -> dict[str, Any]:
@@ -92,11 +93,11 @@ def keyed(case: Case, model: Model, cases: int, found: Traced) -> dict[str, Any]
     }
 
 
-def bytes_of(batch: Batch, model: Model) -> int:
+def bytes_of(batch: Batch, model: Model, budget: Budget) -> int:
     """Bytes that a batch needs."""
     case = batch.settings[0].case
     where = lanes.layout(batch.width * case.victims * case.restarts, case.lanes)
-    return taken(where, need(case, model, batch.width))
+    return taken(where, budget.need(case, model, batch.width))
 
 
 def traced(case: Case, model: Model) -> Traced:

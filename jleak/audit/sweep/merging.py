@@ -23,11 +23,14 @@ def merge(sources: Sequence[Place], into: Place, *, compact: bool = False) -> in
       compact: whether the records are written anew into few large parts, each case once.
 
     Raises:
-      InputError: one of the sources is no sweep, or damaged; nothing is written then. Nothing to merge.
+      InputError: one of the sources is no sweep, or damaged, or `into` holds another sweep; nothing is
+        written then. Nothing to merge.
     """
     if not sources:
         raise InputError("nothing to merge; name the directories of one sweep or more")
     found = [(source, store.settings(source), store.table(source)) for source in sources]
+    if store.begun(into) and into.root not in [source.root for source in sources]:
+        raise InputError(f"{into.url} holds a sweep that is not to be merged; name it, too, or a new place")
     described = [made["settings"] for _, made, _ in found]
     whole = store.once(pa.concat_tables([table for _, _, table in found], promote_options="permissive"))
     same = all(one == described[0] for one in described)

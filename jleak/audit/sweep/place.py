@@ -96,11 +96,20 @@ def unwritten(where: Place, name: str, error: OSError) -> InputError:
 
 
 def read(where: Place, name: str) -> bytes | None:
-    """A file's content; None where there is no such file."""
+    """A file's content; None where there is no such file.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     try:
         return where.fs.cat_file(path(where, name))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise InputError(
+            f"{where.url}/{name} cannot be read: {error.strerror or error}; see to its rights, or name "
+            "another place"
+        ) from error
 
 
 def names(where: Place, folder: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jleak.audit.case import Case
@@ -18,6 +18,9 @@ PLAIN = {"seeds": "seed"}
 
 SETTINGS = tuple(Case.__dataclass_fields__)
 """What a condition may name, besides arguments."""
+
+LISTED = 8
+"""Values that a message lists, at most."""
 
 
 class Setting(NamedTuple):
@@ -47,7 +50,7 @@ def plan(config: SweepConfig) -> list[Setting]:
     Without a defense there is nothing to know, so `none` appears with knows=nothing alone.
 
     Raises:
-      InputError: an unknown name, a number out of bounds, a condition on what no case has, or no case.
+      InputError: an unknown name, a number out of bounds, a condition that no case meets, or no case.
 
     >>> from jleak.audit.sweep.config import sweep_config_of
     >>> config = sweep_config_of({"attacks": "dlg", "defenses": ["none", "clip:bound=1.0"],
@@ -55,25 +58,35 @@ def plan(config: SweepConfig) -> list[Setting]:
     >>> [(s.case.defense, s.case.knows, s.size) for s in plan(config)]
     [('none', 'nothing', 4), ('clip', 'nothing', 4), ('clip', 'kind', 4)]
     """
-    wanted = conditions(config)
-    axes = axes_of(config)
-    alone = axes.pop("seeds", None)
+    every_setting = list(spanned(config))
+    met(config, every_setting)
     found: dict[str, Setting] = {}
-    for options in itertools.product(*axes.values()):
-        fields = {name: value for option in options for name, value in option.items()}
-        if fields["defense"] == "none":
-            fields["knows"] = "nothing"
-        seeds = [option["seed"] for option in alone] if alone else [fields["seed"]]
-        case = Case(**fields | {"seed": seeds[0]})
-        kept = [seed for seed in seeds if wanted(reseeded(case, seed))]
-        for seed in {min(kept), max(kept)} if kept else ():
-            Case(**fields | {"seed": seed})  # checks the bounds of seeds
+    for setting in every_setting:
+        kept = [seed for i, seed in enumerate(setting.seeds) if wanted(setting.at(i), config)]
         if kept:
-            first = reseeded(case, kept[0])
+            first = reseeded(setting.case, kept[0])
             found.setdefault(first.case_id, Setting(first, kept))
     if not found:
         raise InputError("the sweep holds no case; loosen its conditions (skip, only)")
     return list(found.values())
+
+
+def spanned(config: SweepConfig) -> Iterator[Setting]:
+    """Every combination of the axes, conditions aside.
+
+    Raises:
+      InputError: an unknown name, a number out of bounds.
+    """
+    axes = axes_of(config)
+    alone = axes.pop("seeds", None)
+    for options in itertools.product(*axes.values()):
+        values = {name: value for option in options for name, value in option.items()}
+        if values["defense"] == "none":
+            values["knows"] = "nothing"
+        seeds = [option["seed"] for option in alone] if alone else [values["seed"]]
+        for seed in {min(seeds), max(seeds)}:
+            case = Case(**values | {"seed": seed})  # checks the bounds of seeds, too
+        yield Setting(case, seeds)
 
 
 def axes_of(config: SweepConfig) -> dict[str, list[dict[str, Any]]]:
@@ -116,20 +129,42 @@ def fields(key: str, value: Any) -> dict[str, Any]:
     return {PLAIN.get(key, key): value}
 
 
-def conditions(config: SweepConfig) -> Callable[[Case], bool]:
+def wanted(case: Case, config: SweepConfig) -> bool:
     """Whether a case meets none of `skip`, and one of `only` if there are any."""
+    kept = not config.only or any(meets(case, rule) for rule in config.only)
+    return kept and not any(meets(case, rule) for rule in config.skip)
+
+
+def met(config: SweepConfig, settings: Sequence[Setting]) -> None:
+    """Checks that every value of every condition occurs: one that does not is a slip of the pen.
+
+    Raises:
+      InputError: a setting that no case has, or a value; with those that occur.
+    """
     for how in ("skip", "only"):
         for i, rule in enumerate(getattr(config, how)):
-            for name in rule:
+            for name, value in rule.items():
                 field, _, argument = name.partition(".")
                 known = SETTINGS if not argument else tuple(PARTS.values())
                 one_of(f"setting in {how}.{i}", field, known, hint="write defense, or defense.sigma")
+                there = occurring(name, settings)
+                for one in choices(value):
+                    if one not in there:
+                        told = ", ".join(map(str, there[:LISTED])) or "nothing"
+                        raise InputError(f"{how}.{i}: no case has {name}={one}; it is {told}")
 
-    def wanted(case: Case) -> bool:
-        kept = not config.only or any(meets(case, rule) for rule in config.only)
-        return kept and not any(meets(case, rule) for rule in config.skip)
 
-    return wanted
+def occurring(name: str, settings: Sequence[Setting]) -> list[Any]:
+    """The values of a setting or argument among the cases, each once; None, no such argument, left out."""
+    if name == "seed":
+        return list(dict.fromkeys(seed for setting in settings for seed in setting.seeds))
+    values = (value_of(setting.case, name) for setting in settings)
+    return list({json.dumps(value): value for value in values if value is not None}.values())
+
+
+def choices(value: Any) -> list[Any]:
+    """The values that a condition allows."""
+    return value if isinstance(value, list) else [value]
 
 
 def meets(case: Case, rule: dict[str, Any]) -> bool:
@@ -139,7 +174,7 @@ def meets(case: Case, rule: dict[str, Any]) -> bool:
     >>> meets(case, {"defense": ["clip", "gaussian"], "defense.sigma": 0.1}), meets(case, {"seed": 1})
     (True, False)
     """
-    return all(value_of(case, name) in (v if isinstance(v, list) else [v]) for name, v in rule.items())
+    return all(value_of(case, name) in choices(value) for name, value in rule.items())
 
 
 def value_of(case: Case, name: str) -> Any:

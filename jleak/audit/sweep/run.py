@@ -1,6 +1,6 @@
 """A sweep from its settings to its batches, and one worker's share of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +9,7 @@ from jleak import data
 from jleak.audit.built import Programs
 from jleak.audit.driver import fits
 from jleak.audit.memory import Budget
-from jleak.audit.sweep import batches as cutting
-from jleak.audit.sweep import store
+from jleak.audit.sweep import batches, store
 from jleak.audit.sweep.batches import Batch
 from jleak.audit.sweep.config import SweepConfig, sweep_config_of
 from jleak.audit.sweep.place import Place
@@ -49,10 +48,10 @@ def prepared(config: SweepConfig) -> Sweep:
     settings = plan(config)
     images = {name: data.load(name) for name in dict.fromkeys(s.case.dataset for s in settings)}
     budget = Budget(config.memory)
-    for group in cutting.grouped(settings):
+    for group in batches.grouped(settings):
         fits(group[0].case, images[group[0].case.dataset], budget)
     means = Means(images, budget, config.images, config.checkpoint, Programs(), {})
-    return Sweep(config, settings, cutting.batches(settings, images, budget, config.together), means)
+    return Sweep(config, settings, batches.batches(settings, config.together), means)
 
 
 def kept(where: Place) -> SweepConfig:
@@ -70,14 +69,14 @@ def kept(where: Place) -> SweepConfig:
     return sweep_config_of(made["settings"])
 
 
-def share(batches: Sequence[Batch], part: tuple[int, int]) -> list[Batch]:
+def share(todo: Sequence[Batch], part: tuple[int, int]) -> list[Batch]:
     """Worker i's of n: every n-th batch, from the i-th on.
 
     >>> share("abcdefg", (1, 3))
     ['b', 'e']
     """
     index, count = part
-    return list(batches[index::count])
+    return list(todo[index::count])
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -107,17 +106,9 @@ def drive(
     return work(where, share(sweep.batches, part), sweep.means, finished=finished, listen=listen)
 
 
-def described(config: SweepConfig) -> Mapping[str, Any]:
+def described(config: SweepConfig) -> dict[str, Any]:
     """The settings as they are kept in the store, from which `kept` makes them again."""
-    told = config.model_dump(mode="json")
-    told["zip"] = [
-        {
-            name: [v.model_dump() if hasattr(v, "model_dump") else v for v in values]
-            for name, values in group.items()
-        }
-        for group in config.zip
-    ]
-    return told
+    return config.model_dump(mode="json")
 
 
 def multihost(coordinator: str | None, processes: int | None, index: int | None) -> tuple[int, int]:

@@ -14,7 +14,9 @@ Images are there before their records. Readers take a case that occurs in severa
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -192,11 +194,25 @@ def images(where: Place, case_id: str) -> dict[str, np.ndarray]:
     Raises:
       InputError: no file has them.
     """
+    found = images_of(where, {case_id})
+    if case_id not in found:
+        raise InputError(
+            f"{where.url} holds no images of case {case_id}; it was run with images: false, or not yet, or "
+            "the file is damaged"
+        )
+    return found[case_id]
+
+
+def images_of(where: Place, cases: Collection[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The images of those of the cases of which there are any, in one pass over the files."""
+    found: dict[str, dict[str, np.ndarray]] = {}
     for name in files.names(where, "images"):
-        with np.load(io.BytesIO(files.read(where, f"images/{name}") or b"")) as arrays:
-            ids = arrays["case_id"].tolist()
-            if case_id in ids:
-                return {key: arrays[key][ids.index(case_id)] for key in KEPT}
-    raise InputError(
-        f"{where.url} holds no images of case {case_id}; it was run with images: false, or not yet"
-    )
+        if len(found) == len(cases):
+            break
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            with np.load(io.BytesIO(files.read(where, f"images/{name}") or b"")) as arrays:
+                ids = arrays["case_id"].tolist()
+                here = [case for case in cases if case in ids]
+                kept = {kind: arrays[kind] for kind in KEPT} if here else {}
+            found |= {case: {kind: a[ids.index(case)] for kind, a in kept.items()} for case in here}
+    return found

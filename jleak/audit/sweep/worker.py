@@ -15,7 +15,7 @@ from jleak.audit.pieces import Tell
 from jleak.audit.sides import Picks
 from jleak.audit.sweep import checkpoint, claims, store
 from jleak.audit.sweep import place as files
-from jleak.audit.sweep.batches import Batch, group_key, name_of
+from jleak.audit.sweep.batches import Batch, fitted, group_key, name_of
 from jleak.audit.sweep.place import Place
 from jleak.audit.trial import Outcome, build, recorded, trials
 from jleak.data import Images
@@ -76,11 +76,13 @@ class Job(NamedTuple):
       batch: the batch.
       name: of its part.
       cases: those that are open.
+      turn: what is to be done: `run` it, nothing as somebody has `finished` it, or `wait` for others.
     """
 
     batch: Batch
     name: str
     cases: Sequence[Case]
+    turn: str
 
 
 class Attacked(NamedTuple):
@@ -109,6 +111,7 @@ def work(
 
     A batch that another worker is at is left for later, and done only if that worker dies. While a batch is
     attacked, the records of the one before are written, and the programs of the groups to come are compiled.
+    Batches that the memory of this machine does not hold are run, and kept, in smaller ones.
 
     Args:
       where: the store.
@@ -120,54 +123,51 @@ def work(
     Raises:
       InputError: a full disk; the finished batches are kept.
     """
-    todo = unfinished(todo, finished)
+    todo = fitted(unfinished(todo, finished), means.images, means.budget)
     firsts = {group_key(batch.settings[0].case): batch for batch in reversed(todo)}
-    jobs = [functools.partial(prebuild, batch, means) for batch in reversed(firsts.values())]
-    done, ran, writing = 0, 0, []
+    ahead_of_time = [functools.partial(prebuild, batch, means) for batch in reversed(firsts.values())]
+    done, ran, writing = 0, 0, None
 
     def settle() -> None:
-        nonlocal done, ran
-        while writing:
-            cases, evaluations = writing.pop(0).result()
-            done, ran = done + len(cases), ran + len(cases)
+        nonlocal done, ran, writing
+        if writing is not None:
+            cases, evaluations = writing.result()
+            done, ran, writing = done + len(cases), ran + len(cases), None
             listen(Stand(done, 0.0, 0, cases[-1], math.nan, evaluations))
 
-    with ahead(jobs), ThreadPoolExecutor(1, "store") as pool:
-        for job, here in jobs_of(where, todo, finished):
-            if here:
+    with ahead(ahead_of_time), ThreadPoolExecutor(1, "store") as pool:
+        for job in jobs(where, todo, finished):
+            if job.turn == "run":
                 attacked = run(where, job, means, functools.partial(telling, listen, done, job.cases))
                 settle()
-                writing.append(pool.submit(write, where, attacked, means.keep_images))
+                writing = pool.submit(write, where, attacked, means.keep_images)
                 continue
             settle()
-            done += 0 if job is None else len(job.cases)
-            case = todo[-1].settings[0].case if job is None else job.batch.settings[0].case
-            listen(Stand(done, 0.0, 0, case, math.nan, waiting=job is None))
-            time.sleep(POLL if job is None else 0)
+            done += len(job.cases) if job.turn == "finished" else 0
+            case = job.batch.settings[0].case
+            listen(Stand(done, 0.0, 0, case, math.nan, waiting=job.turn == "wait"))
+            time.sleep(POLL if job.turn == "wait" else 0)
         settle()
     return ran
 
 
-def jobs_of(
-    where: Place, todo: Sequence[Batch], finished: set[str]
-) -> Iterator[tuple[Job, bool] | tuple[None, bool]]:
-    """(batch, whether to run it): not one that is finished; (None, False) while others are at all of them."""
+def jobs(where: Place, todo: Sequence[Batch], finished: set[str]) -> Iterator[Job]:
+    """The batches one after the other; those that others are at later, and again and again."""
     queue, passed = deque(todo), 0
     while queue:
         batch = queue.popleft()
-        cases = batch.cases()
-        job = Job(batch, name_of(cases), [case for case in cases if case.case_id not in finished])
-        if not job.cases or files.exists(where, f"records/{job.name}.parquet"):
-            yield job, False
-        elif not claims.taken(where, job.name):
-            yield job, True
-        else:
+        cases = [case for case in batch.cases() if case.case_id not in finished]
+        job = Job(batch, name_of(cases), cases, "run")
+        if files.exists(where, f"records/{job.name}.parquet"):
+            yield job._replace(turn="finished")
+        elif claims.taken(where, job.name):
             queue.append(batch)
             passed += 1
-            if passed >= len(queue):
-                yield None, False
-                passed = 0
-            continue
+            if passed < len(queue):
+                continue
+            yield job._replace(turn="wait")
+        else:
+            yield job
         passed = 0
 
 

@@ -9,8 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from jleak.report.console import STYLES, captioned
-from jleak.report.rows import MARGIN, RECOVERED, Spread
+from jleak.report import console as report
+from jleak.report.console import STYLES, captioned, middle
+from jleak.report.rows import RECOVERED, Spread, lost
 from jleak.report.sweep.answers import Answer, headings, named, rounded
 
 PAD = 3
@@ -63,8 +64,7 @@ def quartiles(spread: Spread) -> str:
     >>> quartiles(Spread(20.0, 10.0, 30.0))
     '20.0 [10.0, 30.0]'
     """
-    found = median(spread.median, ".1f")
-    return found if found == "-" else f"{found} [{spread.low:.1f}, {spread.high:.1f}]"
+    return f"{middle(spread, '.1f')} {report.quartiles(spread, '.1f')}".strip()
 
 
 def percent(spread: Spread) -> str:
@@ -146,9 +146,7 @@ def verdict(answer: Answer) -> str:
     >>> verdict(type("", (), {"psnr": Spread(31.0, 1.0, 40.0), "constant": 10.0}))
     'recovered'
     """
-    if answer.psnr.median >= RECOVERED:
-        return "recovered"
-    return "partly" if answer.psnr.median >= answer.constant + MARGIN else "not recovered"
+    return lost(answer.psnr.median, answer.constant)
 
 
 def fitting(found: Sequence[Answer], room: int, *, narrow: bool) -> list[Measure]:

@@ -1,8 +1,5 @@
 """Truth above reconstruction, of the answers that tell of the most and of the least leakage."""
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +9,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from jleak.audit.sweep import place as files
+from jleak.audit.sweep import store
 from jleak.audit.sweep.place import Place
 from jleak.report import tiles
 from jleak.report.sweep.answers import Answer, headings, named
@@ -39,7 +36,7 @@ def picture(
 ) -> Figure | None:
     """The figure; None where no image was kept."""
     shown = [(answer, victims(table, answer.records)) for answer in ends(found)]
-    images = stored(where, {victim.case for _, some in shown for victim in some})
+    images = store.images_of(where, {victim.case for _, some in shown for victim in some})
     if not images:
         return None
     lines: list[Line] = []
@@ -83,23 +80,6 @@ def victims(table: pa.Table, records: Int[np.ndarray, " records"]) -> list[Victi
     places = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(len(order), COLUMNS))})
     ids = some.column("case_id")
     return [Victim(ids[of[i]].as_py(), int(number[i]), float(numbers[i])) for i in order[places]]
-
-
-def stored(where: Place, cases: set[str]) -> dict[str, dict[str, Float[np.ndarray, "victims n h w c"]]]:
-    """Truth and reconstruction of those of the cases whose images were kept, in one pass over the files."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for name in files.names(where, "images"):
-        if len(found) == len(cases):
-            break
-        try:
-            with np.load(io.BytesIO(files.read(where, f"images/{name}") or b"")) as arrays:
-                ids = arrays["case_id"].tolist()
-                here = [case for case in cases if case in ids]
-                both = {kind: arrays[kind] for kind in ("truth", "reconstruction")} if here else {}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            continue  # a gap in the picture
-        found |= {case: {kind: a[ids.index(case)] for kind, a in both.items()} for case in here}
-    return found
 
 
 def image(

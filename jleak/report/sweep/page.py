@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jleak.report.figures import Picture
 from jleak.report.page import rendered
-from jleak.report.rows import MARGIN, RECOVERED
+from jleak.report.rows import MARGIN, RECOVERED, leakiest
 from jleak.report.sweep.answers import Answer, digits, headings, named
 from jleak.report.sweep.choosing import written
 from jleak.report.sweep.columns import Column
@@ -76,9 +76,7 @@ def worst(found: Sequence[Answer], names: Sequence[str]) -> list[Answer]:
     groups: dict[str, list[Answer]] = {}
     for answer in found if len(names) > 1 else []:
         groups.setdefault(named(answer, names[0]), []).append(answer)
-    return [
-        max(group, key=lambda a: (a.psnr.median == a.psnr.median, a.psnr.median)) for group in groups.values()
-    ]
+    return [leakiest(group) for group in groups.values()]
 
 
 def fixed(there: Mapping[str, Column]) -> list[tuple[str, str]]:

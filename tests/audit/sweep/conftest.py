@@ -9,25 +9,15 @@ from jleak.audit.sweep import run, store
 from jleak.audit.sweep.config import sweep_config_of
 from jleak.audit.sweep.place import place
 
-BASE = {
-    "models": {"mlp": {"hidden": 16}},
-    "attacks": {"inverting": {"steps": 20}},
-    "defenses": ["none", {"gaussian": {"sigma": {"each": [0.001, 0.1]}}}],
-    "seeds": {"range": 3},
-    "victims": 2,
-    "together": 4,
-    "checkpoint": 3600,
-    "memory": 1.0,
-}
 PROGRAMS = Programs()
 
 
 @pytest.fixture(scope="session")
-def prepared():
+def prepared(sweep_settings):
     """`prepared(key=value, ...)`: a sweep of nine cases, or what the keys say."""
 
     def made(**changes: Any) -> run.Sweep:
-        sweep = run.prepared(sweep_config_of(BASE | changes))
+        sweep = run.prepared(sweep_config_of(sweep_settings(**{"checkpoint": 3600.0} | changes)))
         return sweep._replace(means=sweep.means._replace(cache=PROGRAMS))
 
     return made

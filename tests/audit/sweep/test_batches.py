@@ -2,7 +2,7 @@
 
 import pytest
 
-from jleak.audit.sweep.batches import group_key, name_of
+from jleak.audit.sweep.batches import fitted, group_key, name_of
 from jleak.audit.sweep.plan import every
 from jleak.audit.sweep.run import share
 from jleak.check import InputError
@@ -29,10 +29,27 @@ def test_strengths_and_seeds_are_in_one_batch_and_shapes_are_not(prepared):
 
 def test_memory_says_how_many_run_together(prepared):
     wide = {"models": {"mlp": {"hidden": 2048}}, "defenses": "none", "seeds": {"range": 64}, "together": 64}
-    widths = [prepared(**wide, memory=gib).batches[0].width for gib in (0.02, 0.1, 4.0)]
+    widths = []
+    for gib in (0.02, 0.1, 4.0):
+        sweep = prepared(**wide, memory=gib)
+        pieces = fitted(sweep.batches, sweep.means.images, sweep.means.budget)
+        held = [case.case_id for piece in pieces for case in piece.cases()]
+        assert held == [case.case_id for case in every(sweep.settings)]
+        widths.append(pieces[0].width)
     assert widths[0] < widths[1] < widths[2] == 64
     with pytest.raises(InputError, match="needs about"):
         prepared(**wide, memory=0.001)
+
+
+def test_machines_of_unequal_memory_share_a_sweep(prepared):
+    """Who has less runs his share in smaller batches; together they run every case once."""
+    wide = {"models": {"mlp": {"hidden": 2048}}, "defenses": "none", "seeds": {"range": 64}, "together": 16}
+    held = []
+    for i, gib in enumerate((0.02, 4.0)):
+        sweep = prepared(**wide, memory=gib)
+        mine = fitted(share(sweep.batches, (i, 2)), sweep.means.images, sweep.means.budget)
+        held += [case.case_id for piece in mine for case in piece.cases()]
+    assert sorted(held) == sorted(case.case_id for case in every(sweep.settings))
 
 
 def test_a_batch_is_named_by_its_cases_alone(prepared):

@@ -11,6 +11,7 @@ import pytest
 
 from jleak.audit import lanes, trial
 from jleak.audit.built import Programs
+from jleak.audit.memory import Budget
 from jleak.audit.sweep import checkpoint, claims, place, run, store, worker
 from jleak.audit.sweep.batches import name_of
 from jleak.audit.sweep.forecast import forecast
@@ -202,6 +203,27 @@ def test_what_the_killed_left_half_written_is_removed_when_nobody_can_be_at_it(b
     os.utime(old, (0, 0))
     begun(tmp_path, prepared())
     assert not old.exists() and new.exists() and store.parts(place.place(str(tmp_path))) == []
+
+
+def test_what_memory_does_not_hold_at_once_is_run_in_smaller_parts(
+    whole, prepared, begun, recorded, tmp_path, monkeypatch
+):
+    _, _, expected = whole
+    sweep = prepared()
+    where = begun(tmp_path, sweep)
+    monkeypatch.setattr(Budget, "cases", lambda self, case, model, most: min(most, 3))
+    assert run.drive(where, sweep, (0, 1), finished=set()) == sweep.cases
+    assert [len(store.part(where, name)) for name in store.parts(where)].count(2) == 4  # 3, 4 and 2 cases
+    for case_id, record in recorded(where).items():
+        assert record["loss"] == pytest.approx(expected[case_id]["loss"], rel=1e-3)
+    monkeypatch.undo()
+    assert run.drive(where, sweep, (0, 1), finished=store.finished(where)) == 0
+
+
+def test_a_prepared_search_tells_the_loss_of_those_that_are_attacked(prepared, begun, tmp_path):
+    sweep, heard = prepared(defenses="none"), []
+    run.drive(begun(tmp_path, sweep), sweep, (0, 1), finished=set(), listen=lambda s: heard.append(s.loss))
+    assert np.isfinite(heard[0])  # of three cases in a batch made for four
 
 
 def test_claims_of_other_machines_run_out():

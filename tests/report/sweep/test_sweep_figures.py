@@ -84,7 +84,7 @@ def test_the_gallery_shows_victims_from_the_worst_to_the_best_of_both_ends(noisy
     assert [a.psnr.median for a in gallery.ends(found)] == [41.0, 39.0, 6.0, 5.0]
     best = gallery.victims(table, gallery.ends(found)[0].records)
     assert [v.psnr for v in best] == [40.0, 40.0, 42.0, 42.0] and [v.number for v in best] == [0, 0, 1, 1]
-    images = gallery.stored(where, {v.case for v in best})
+    images = store.images_of(where, {v.case for v in best})
     assert float(gallery.image(images, best[-1], "truth")[0, 0, 0]) == pytest.approx(0.1, abs=1e-3)
     assert float(gallery.image(images, best[-1], "reconstruction")[0, 0, 0]) == pytest.approx(0.2, abs=1e-3)
     assert len(gallery.picture(where, table, found, varying(there), digits(there)).axes[0].images) == 8 * 4
@@ -96,7 +96,7 @@ def test_a_damaged_file_of_images_is_a_gap(noisy, sweep):
     cases = set(table.column("case_id").to_pylist())
     first = sorted((Path(where.root) / "images").iterdir())[0]
     first.write_bytes(first.read_bytes()[:100])
-    assert len(gallery.stored(where, cases)) == len(cases) - 2
+    assert len(store.images_of(where, cases)) == len(cases) - 2
 
 
 def test_other_settings_have_pictures_of_their_own(case, sweep):
