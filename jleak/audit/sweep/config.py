@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from jleak.audit.config import Spec, parse_spec, read_yaml, validated
-from jleak.audit.sweep.values import several, spread
+from jleak.audit.sweep.values import FORMS, several, spread
 from jleak.check import InputError, number, one_of, whole
 
 
@@ -15,6 +15,20 @@ def listed(value: Any) -> list[Any]:
     """One value, a list of values, or values as `jleak.audit.sweep.values.several` takes them, as a list."""
     found = several(value)
     return found if found is not None else value if isinstance(value, list) else [value]
+
+
+def plain(value: Any) -> list[Any]:
+    """`listed`, of values that are no mappings.
+
+    >>> plain({"rnge": 3})
+    Traceback (most recent call last):
+    jleak.check.InputError: unknown way to give several values 'rnge'; did you mean 'range'? known: each, \
+linear, log, range
+    """
+    if isinstance(value, Mapping):
+        for how in value:
+            one_of("way to give several values", how, FORMS)
+    return listed(value)
 
 
 def specified(value: Any) -> list[dict[str, Any]]:
@@ -31,7 +45,7 @@ def specified(value: Any) -> list[dict[str, Any]]:
     ]
 
 
-Many = BeforeValidator(listed)
+Many = BeforeValidator(plain)
 Specs = Annotated[list[Spec], BeforeValidator(specified)]
 Names = Annotated[list[str], Many]
 Numbers = Annotated[list[int], Many]

@@ -49,7 +49,8 @@ def line(course: Course, seconds: float, begun: float) -> str:
     '50/100 cases (50 %), 10.0 a second, 0:00:05 to go'
     """
     rate = (course.cases - begun) / seconds if seconds else 0.0
-    left = datetime.timedelta(seconds=round((course.total - course.cases) / rate)) if rate else None
+    known = rate and course.evaluations  # after a batch: before, programs were compiled
+    left = datetime.timedelta(seconds=round((course.total - course.cases) / rate)) if known else None
     parts = [
         f"{course.cases:.0f}/{course.total} cases ({100 * course.cases / course.total:.0f} %), "
         f"{rate:.1f} a second, {left if left is not None else '?'} to go",

@@ -104,7 +104,11 @@ def going(where: Place, config: SweepConfig, way: Way, command: str) -> None:
     say(
         screen,
         f"{cases} cases in {seconds:.0f} s ({cases / seconds:.1f} a second)"
-        + ("" if way.cluster else f", {len(built.known)} programs compiled in {built.seconds:.0f} s of it")
+        + (
+            ""
+            if way.cluster
+            else f", {len(built.known)} programs compiled in {built.seconds:.0f} s, mostly beside it"
+        )
         + f"\nrecords   {where.url}/records\nlook      jleak report {where.url} --by defense,attack",
     )
 

@@ -98,6 +98,10 @@ def test_settings_come_back_from_the_store():
         ({"skip": {"seed.x": 1}}, "setting in skip.0"),
         ({"use": "quick"}, "unknown preset 'quick'"),
         ({"presets": [1], "use": "quick"}, "presets must map names to settings"),
+        (
+            {"seeds": {"rnge": 3}},
+            "settings: seeds: unknown way to give several values 'rnge'; did you mean 'range'?",
+        ),
         ({"seeds": {"range": 0}}, "range must be"),
         ({"seeds": {"range": [3, 3]}}, "range must hold 1 to"),
         ({"seeds": {"each": []}}, "each must be a list of one value or more"),
