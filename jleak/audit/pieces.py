@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
-from jleak.audit.lanes import Placing
+from jleak.audit.lanes import Layout, Placing
 from jleak.audit.programs import Attacker, Given
 from jleak.types import Reconstruction
 
@@ -83,22 +83,22 @@ def attack(
       alive: (victims, restarts), who runs at all; None for everybody.
       keeping: how the search is kept.
     """
-    now = keeping.begin(attacker, beginning(attacker, given, case.restarts, alive))
-    place = lanes.placing(attacker.layout, now.alive.ravel())
-    shown = programs.arranged(attacker.layout, given, place.lane)
+    where = attacker.layout
+    alive = np.ones((where.count // case.restarts, case.restarts), bool) if alive is None else alive
+    laid = lay(where, given, alive)
+    now = keeping.begin(attacker, beginning(attacker, laid, alive))
+    laid = laid if (now.alive == alive).all() else lay(where, given, now.alive)
     keep, found = moments(attacker.pieces, shots or SNAPSHOTS), None
     while now.piece < attacker.pieces and now.alive.any():
         share = (now.piece + 1) / attacker.pieces
-        now, before = advanced(case, attacker, shown, now, place), now
+        now, before = advanced(case, attacker, laid, now), now
         tell(share, middle(now.losses[-1]))
         if before.piece in keep or not now.alive.any():
-            found = jax.device_get(attacker.finish(shown, now.states[0], jnp.asarray(place.slot)))
+            found = jax.device_get(attacker.finish(laid.shown, now.states[0], jnp.asarray(laid.place.slot)))
             now.snapshots[share] = np.clip(found[0].x, 0, 1)
         if now.alive.any() and (now.alive != before.alive).any():
-            moved = lanes.placing(attacker.layout, now.alive.ravel())
-            states = lanes.arranged(attacker.layout, now.states, place.slot[moved.lane])
-            now, place = now._replace(states=states), moved
-            shown = programs.arranged(attacker.layout, given, moved.lane)
+            slot, laid = laid.place.slot, lay(where, given, now.alive)
+            now = now._replace(states=lanes.arranged(where, now.states, slot[laid.place.lane]))
         if now.piece < attacker.pieces and now.alive.any():
             keeping.save(attacker, now)
     images = {"snapshots": np.stack(list(now.snapshots.values())), "shares": np.array(list(now.snapshots))}
@@ -125,22 +125,39 @@ def moments(pieces: int, shots: int) -> set[int]:
     return {pieces - 1} | {round(i * (pieces - 1) / (shots - 1)) for i in range(shots) if shots > 1}
 
 
-def advanced(case: Case, attacker: Attacker, shown: Given, now: Stand, place: Placing) -> Stand:
+class Laid(NamedTuple):
+    """Lanes in their slots, on their devices.
+
+    Attributes:
+      place: which lane lies where.
+      shown: what the attacker's programs are given, slot by slot.
+      going: which slots go on.
+    """
+
+    place: Placing
+    shown: Given
+    going: Bool[Array, " slots"]
+
+
+def lay(where: Layout, given: Given, alive: Bool[np.ndarray, "victims restarts"]) -> Laid:
+    """The lanes with those first that go on."""
+    place = lanes.placing(where, alive.ravel())
+    going = lanes.put(where, jnp.asarray(place.going))
+    return Laid(place, programs.arranged(where, given, place.lane), going)
+
+
+def advanced(case: Case, attacker: Attacker, laid: Laid, now: Stand) -> Stand:
     """Where the search stands one piece later, the lanes in the slots where they were."""
-    going = lanes.put(attacker.layout, jnp.asarray(place.going))
-    states = attacker.advance(shown, now.states, jnp.asarray(now.piece * attacker.steps), going)
-    losses, spent = (np.asarray(u)[place.slot].reshape(now.alive.shape) for u in states[1])
+    states = attacker.advance(laid.shown, now.states, jnp.asarray(now.piece * attacker.steps), laid.going)
+    losses, spent = (np.asarray(u)[laid.place.slot].reshape(now.alive.shape) for u in states[1])
     shares = {"before": now.piece / attacker.pieces, "now": (now.piece + 1) / attacker.pieces}
     alive = race.going_on(losses, now.alive, **shares, halving=case.halving, stop=case.stop)
     course = np.concatenate([now.losses, losses[None]]), np.concatenate([now.spent, spent[None]])
     return Stand(now.piece + 1, alive, states, *course, now.snapshots)
 
 
-def beginning(attacker: Attacker, given: Given, restarts: int, alive: np.ndarray | None = None) -> Stand:
+def beginning(attacker: Attacker, laid: Laid, alive: Bool[np.ndarray, "victims restarts"]) -> Stand:
     """Where a search stands before the first piece."""
-    where = attacker.layout
-    alive = np.ones((where.count // restarts, restarts), bool) if alive is None else alive
-    shown = programs.arranged(where, given, lanes.placing(where, alive.ravel()).lane)
-    states = lanes.put(where, (attacker.begin(shown), programs.begun(where)))
-    none = np.zeros((0, *alive.shape))
+    where, none = attacker.layout, np.zeros((0, *alive.shape))
+    states = lanes.put(where, (attacker.begin(laid.shown), programs.begun(where)))
     return Stand(0, alive, states, none, none.astype(int), {})
