@@ -139,6 +139,12 @@ def put(where: Layout, tree: PyTree) -> PyTree:
     return jax.device_put(tree, sharding(where)) if where.devices > 1 else tree
 
 
+def everywhere(where: Layout, tree: PyTree) -> PyTree:
+    """`tree` whole on every device."""
+    whole = NamedSharding(_mesh(where.devices), PartitionSpec())
+    return jax.device_put(tree, whole) if where.devices > 1 else tree
+
+
 def sharding(where: Layout) -> NamedSharding:
     """The leading axis over the devices."""
     return NamedSharding(_mesh(where.devices), PartitionSpec(AXIS))

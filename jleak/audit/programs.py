@@ -224,9 +224,16 @@ def by_victim(runs: Reconstruction, slots: Array, restarts: int) -> Reconstructi
 
 
 def arranged(where: Layout, given: Given, lane: np.ndarray) -> Given:
-    """What the attacker's programs are given, with this lane in each slot."""
-    keys, victim = lanes.arranged(where, (given.keys, given.victim), lane)
-    return given._replace(keys=keys, victim=victim)
+    """What the attacker's programs are given, with this lane in each slot; sent to where they compute."""
+    shared, own = apart(given)
+    keys, victim = lanes.put(where, rows(own, lane))
+    return lanes.everywhere(where, shared)._replace(keys=keys, victim=victim)
+
+
+@jax.jit
+def rows(tree: PyTree, order: Int[Array, " slots"]) -> PyTree:
+    """The leaves' rows in that order."""
+    return jax.tree.map(lambda leaf: leaf[order], tree)
 
 
 def apart(given: Given) -> tuple[Given, tuple[Key, Int[Array, " lanes"]]]:

@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import math
 import platform
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +28,9 @@ MEANING = {
 }
 """What each status says of an image, in a few words."""
 
+SEARCHED = ("snapshots", "losses", "spent")
+"""Arrays of a search's course (`jleak.audit.pieces.attack`) whose second axis is that of the victims."""
+
 
 class Told(NamedTuple):
     """What the programs have told of some victims.
@@ -34,38 +38,57 @@ class Told(NamedTuple):
     Attributes:
       sent: what the clients share, `jleak.audit.trial.Truth`.
       rec: the reconstructions.
-      finite: of each lane whether it ever had a finite loss.
+      finite: of each lane whether it ever had a finite loss, by case.
       found: the scores.
       sound: of each victim whether its update is finite (`sound`).
     """
 
     sent: Any
     rec: Reconstruction
-    finite: Bool[np.ndarray, " lanes"]
+    finite: Bool[np.ndarray, "cases lanes"]
     found: Score
     sound: Bool[np.ndarray, " victims"]
 
 
-def recorded(told: Told, note: str = "") -> dict[str, Any]:
-    """What a case's record says of its results; `note` follows the status."""
+def recorded(told: Told, cases: int, note: str = "") -> list[dict[str, Any]]:
+    """What the records of so many cases, the first ones, say of their results; `note` follows the status."""
     sent, found = told.sent, told.found
-    return {
-        "status": status(told.sound, told.finite, found.certificate, note),
-        **{name: significant(values) for name, values in found.numbers.items()},
-        "snr": significant(sent.snr),
+    each = len(sent.batches.y) // told.finite.shape[0]
+    numbers = {name: significant(values) for name, values in found.numbers.items()}
+    numbers["snr"] = significant(sent.snr)
+    nested = {
         "mixing": {name: significant(values) for name, values in sent.mixing.items()},
         "noise": {name: significant(values) for name, values in sent.noise.items()},
-        "certificate": vouched(found.certificate),
-        "diverged": int(told.finite.size - told.finite.sum()),
-        "evaluations": int(told.rec.evaluations.sum()),
     }
+    made = []
+    for i, finite in enumerate(told.finite[:cases]):
+        mine = slice(i * each, (i + 1) * each)
+        certificate = found.certificate and Certificate(*(np.asarray(one)[mine] for one in found.certificate))
+        made.append(
+            {
+                "status": status(told.sound[mine], finite, certificate, note),
+                **{name: values[mine] for name, values in numbers.items()},
+                **{name: {k: v[mine] for k, v in inner.items()} for name, inner in nested.items()},
+                "certificate": vouched(certificate),
+                "diverged": int(finite.size - finite.sum()),
+                "evaluations": int(told.rec.evaluations[mine].sum()),
+            }
+        )
+    return made
 
 
-def pictures(told: Told, course: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The images that are kept of a case, with the course of its search."""
-    batches = told.sent.batches
-    arrays = {"truth": batches.x, "labels": batches.y, "reconstruction": told.found.x, **course}
-    return {name: array if name == "losses" else compact(array) for name, array in arrays.items()}
+def pictures(told: Told, cases: int, course: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The images that are kept of so many cases, the first ones, with the course of their search."""
+    batches, each = told.sent.batches, len(told.sent.batches.y) // told.finite.shape[0]
+    own = {"truth": batches.x, "labels": batches.y, "reconstruction": told.found.x}
+    own = {name: compact(array) for name, array in own.items()}
+    of_all = {name: array if name == "losses" else compact(array) for name, array in course.items()}
+    made = []
+    for i in range(cases):
+        mine = slice(i * each, (i + 1) * each)
+        searched = {k: array[:, mine] if k in SEARCHED else array for k, array in of_all.items()}
+        made.append({name: array[mine] for name, array in own.items()} | searched)
+    return made
 
 
 def status(
@@ -153,4 +176,8 @@ def device() -> str:
 def versions() -> dict[str, str]:
     """The versions that the numbers depend on."""
     names = ("jleak", "jax", "jaxlib", "flax", "optax", "numpy")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version()} | {name: installed(name) for name in names}
+
+
+installed = functools.cache(importlib.metadata.version)
+"""The version of a package; its files are read once."""

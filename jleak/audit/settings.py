@@ -109,8 +109,11 @@ def reseeded(case: AnyCase, seed: int) -> AnyCase:
 
 def content_hash(case: Setting) -> str:
     """Twelve hex digits of the SHA-256 of all settings: another setting is another case."""
-    text = json.dumps(vars(case), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(IN_ORDER(vars(case)).encode()).hexdigest()[:12]
+
+
+IN_ORDER = json.JSONEncoder(sort_keys=True).encode
+"""As `json.dumps(..., sort_keys=True)`, which makes an encoder with every call."""
 
 
 def case_of(kind: type[AnyCase], fields: dict[str, Any]) -> AnyCase:

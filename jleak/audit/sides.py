@@ -3,7 +3,7 @@
 Each serves one case, or a stack of cases at once: their victims lie one after the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -32,6 +32,9 @@ or defense hold the same."""
 REMEMBERED = 2**16
 """Cases of which it is remembered which images they hold, so that memory does not grow with a sweep."""
 
+ARGUMENTS = ("attack_args", "client_args", "defense_args")
+"""Settings of a case that hold what is traced."""
+
 
 class Truth(NamedTuple):
     """What the clients hold and what they share.
@@ -58,7 +61,7 @@ def clients(
     """The clients' side: draws the victims' batches and computes what they share."""
     case = stack[0]
     batches = drawn(stack, images, {} if picked is None else picked)
-    strengths = piled([{kind: floats_of(one)[kind] for kind in ("client", "defense")} for one in stack])
+    strengths = piled(each(stack, lambda one: floats_of(one) | {"attack": {}}))
     params = weights_of(case, model) if case.weights else initial(stack, model, cache)
     args = (params, keys(stack, "client"), batches, strengths)
     share = cache.take(
@@ -114,9 +117,19 @@ def view_of(stack: Stack, truth: Truth) -> Given:
         updates=truth.updates,
         labels=truth.batches.y if case.known_labels else None,
         statistics=truth.statistics,
-        floats=piled([known_floats(one) for one in stack]),
+        floats=piled(each(stack, known_floats)),
         prior=prior_of(case),
     )
+
+
+def each(stack: Stack, of: Callable[[Case], Floats]) -> list[Floats]:
+    """`of(case)` of every case, once for those that share their arguments, as cases of one setting do."""
+    known: dict[tuple, Floats] = {}
+    shares = [tuple(id(getattr(case, name)) for name in ARGUMENTS) for case in stack]
+    for case, share in zip(stack, shares, strict=True):
+        if share not in known:
+            known[share] = of(case)
+    return [known[share] for share in shares]
 
 
 def piled(settings: Sequence[Floats]) -> Floats:

@@ -113,28 +113,20 @@ def trials(
         "versions": results.versions(),
     }
     sent = truth._replace(params=None, updates=None)  # large, and nothing of them is recorded
+    finite = finite.reshape(len(stack), -1)
     told = jax.device_get(Told(sent, rec, finite, found, results.sound(truth.updates)))
     return Outcome(stack[:count], told, course, shared, learnt(first, images))
 
 
 def recorded(outcome: Outcome) -> list[tuple[Record, dict[str, np.ndarray]]]:
     """The record and the images of each case."""
-    made = []
-    for i, case in enumerate(outcome.cases):
-        told, course = part(outcome.told, outcome.course, i, case)
-        numbers = results.recorded(told, outcome.note)
-        record = {"case_id": case.case_id, **case.to_json(), **numbers, **outcome.shared}
-        made.append((record, results.pictures(told, course)))
-    return made
-
-
-def part(told: Told, course: dict[str, Any], i: int, case: Case) -> tuple[Told, dict[str, Any]]:
-    """What of a stack's results and of its course belongs to the case with number `i`."""
-    mine, lanes = (slice(i * n, (i + 1) * n) for n in (case.victims, case.victims * case.restarts))
-    own = {name: course[name][:, mine] for name in ("snapshots", "losses", "spent")}
-    finite = told.finite[lanes]
-    told = jax.tree.map(lambda leaf: leaf[mine], told._replace(finite=None))
-    return told._replace(finite=finite), course | own
+    told, count = outcome.told, len(outcome.cases)
+    numbers = results.recorded(told, count, outcome.note)
+    records = [
+        {"case_id": case.case_id, **case.to_json(), **own, **outcome.shared}
+        for case, own in zip(outcome.cases, numbers, strict=True)
+    ]
+    return list(zip(records, results.pictures(told, count, outcome.course), strict=True))
 
 
 def build(stack: Stack, images: Images, cache: Programs, budget: Budget | None = None) -> None:

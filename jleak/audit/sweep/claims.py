@@ -5,12 +5,13 @@ A claim is alive while its worker renews it; that of a process of this machine e
 """
 
 import contextlib
+import functools
 import json
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jleak.audit.sweep import place as files
@@ -79,22 +80,35 @@ def running(process: int) -> bool:
     return True
 
 
-def hold(where: Place, name: str) -> Callable[[], None]:
-    """Claims the batch, and renews the claim until what is returned is called, which releases it."""
-    claim(where, name)
-    over = threading.Event()
+@contextlib.contextmanager
+def holding(where: Place) -> Iterator[Callable[[str], Callable[[], None]]]:
+    """`hold(name)` claims a batch until what it returns is called; meanwhile a thread renews all claims."""
+    held: set[str] = set()
+    changing, over = threading.Lock(), threading.Event()
+
+    def hold(name: str) -> Callable[[], None]:
+        claim(where, name)
+        with changing:
+            held.add(name)
+        return functools.partial(release, name)
+
+    def release(name: str) -> None:
+        with changing:
+            held.discard(name)
+            files.remove(where, f"claims/{name}.json")
 
     def renew() -> None:
         while not over.wait(RENEW):
-            with contextlib.suppress(InputError):  # a full disk: whoever needs it says so
-                claim(where, name)
+            with changing, contextlib.suppress(InputError):  # a full disk: whoever needs it says so
+                for name in held:
+                    claim(where, name)
 
-    renewing = threading.Thread(target=renew, name=f"claim {name}", daemon=True)
+    renewing = threading.Thread(target=renew, name="claims", daemon=True)
     renewing.start()
-
-    def release() -> None:
+    try:
+        yield hold
+    finally:
         over.set()
         renewing.join()
-        files.remove(where, f"claims/{name}.json")
-
-    return release
+        for name in list(held):
+            release(name)

@@ -60,24 +60,33 @@ def schema() -> pa.Schema:
 def table(records: Sequence[Record]) -> pa.Table:
     """Records as rows; texts are JSON where a record holds a mapping."""
     found = schema()
-    rows = [flat(record) for record in records]
+    texts: dict[str, str] = {}
+    rows = [flat(record, texts) for record in records]
     columns = [pa.array([row.get(name) for row in rows], found.field(name).type) for name in found.names]
     return pa.Table.from_arrays(columns, schema=found)
 
 
-def flat(record: Record) -> dict[str, Any]:
+def flat(record: Record, texts: dict[str, str]) -> dict[str, Any]:
     """A record with mappings apart into columns, or as JSON text.
 
-    >>> flat({"defense_args": {"sigma": 0.1}, "mixing": {"mu": [1.0]}})
+    Args:
+      record: the record.
+      texts: JSON by how Python writes a mapping, used and filled: many records say the same.
+
+    >>> flat({"defense_args": {"sigma": 0.1}, "mixing": {"mu": [1.0]}}, {})
     {'defense_args': '{"sigma": 0.1}', 'mixing_mu': [1.0]}
     """
     found: dict[str, Any] = {}
     for name, value in record.items():
         if name in NESTED:
             found |= {f"{name}_{key}": numbers for key, numbers in value.items()}
+        elif isinstance(value, dict):
+            written = repr(value)
+            if written not in texts:
+                texts[written] = json.dumps(jsonable(value), sort_keys=True)
+            found[name] = texts[written]
         else:
-            nested = isinstance(value, Mapping)
-            found[name] = json.dumps(jsonable(value), sort_keys=True) if nested else value
+            found[name] = value
     return found
 
 

@@ -85,20 +85,6 @@ class Job(NamedTuple):
     turn: str
 
 
-class Attacked(NamedTuple):
-    """A batch that is attacked and not yet written.
-
-    Attributes:
-      job: the batch.
-      outcome: what its attacks have come to.
-      release: releases its claim.
-    """
-
-    job: Job
-    outcome: Outcome
-    release: Callable[[], None]
-
-
 def work(
     where: Place,
     todo: Sequence[Batch],
@@ -135,12 +121,13 @@ def work(
             done, ran, writing = done + len(cases), ran + len(cases), None
             listen(Stand(done, 0.0, 0, cases[-1], math.nan, evaluations))
 
-    with ahead(ahead_of_time), ThreadPoolExecutor(1, "store") as pool:
+    with claims.holding(where) as hold, ahead(ahead_of_time), ThreadPoolExecutor(1, "store") as pool:
         for job in jobs(where, todo, finished):
             if job.turn == "run":
-                attacked = run(where, job, means, functools.partial(telling, listen, done, job.cases))
+                release = hold(job.name)
+                outcome = run(where, job, means, functools.partial(telling, listen, done, job.cases))
                 settle()
-                writing = pool.submit(write, where, attacked, means.keep_images)
+                writing = pool.submit(write, where, job, outcome, means.keep_images, release)
                 continue
             settle()
             done += len(job.cases) if job.turn == "finished" else 0
@@ -156,7 +143,7 @@ def jobs(where: Place, todo: Sequence[Batch], finished: set[str]) -> Iterator[Jo
     queue, passed = deque(todo), 0
     while queue:
         batch = queue.popleft()
-        cases = [case for case in batch.cases() if case.case_id not in finished]
+        cases = [case for case in batch.cases() if not finished or case.case_id not in finished]
         job = Job(batch, name_of(cases), cases, "run")
         if files.exists(where, f"records/{job.name}.parquet"):
             yield job._replace(turn="finished")
@@ -176,36 +163,30 @@ def telling(listen: Listen, done: int, cases: Sequence[Case], part: float, loss:
     listen(Stand(done, part, len(cases), cases[0], loss))
 
 
-def run(where: Place, job: Job, means: Means, tell: Tell) -> Attacked:
-    """Runs a batch's open cases; the claim is released by `write`, or here if something fails."""
-    release = claims.hold(where, job.name)
-    try:
-        outcome = trials(
-            filled(job.cases, job.batch.width),
-            means.images[job.cases[0].dataset],
-            means.cache,
-            tell,
-            means.budget,
-            count=len(job.cases),
-            picked=means.picked,
-            shots=1,
-            keeping=checkpoint.keeping(where, job.name, means.checkpoint),
-        )
-    except BaseException:
-        release()
-        raise
-    return Attacked(job, outcome, release)
+def run(where: Place, job: Job, means: Means, tell: Tell) -> Outcome:
+    """Attacks a batch's open cases."""
+    return trials(
+        filled(job.cases, job.batch.width),
+        means.images[job.cases[0].dataset],
+        means.cache,
+        tell,
+        means.budget,
+        count=len(job.cases),
+        picked=means.picked,
+        shots=1,
+        keeping=checkpoint.keeping(where, job.name, means.checkpoint),
+    )
 
 
-def write(where: Place, done: Attacked, images: bool) -> tuple[Sequence[Case], int]:
-    """Writes a batch's part; its cases, and the gradient evaluations that they took."""
-    try:
-        found = recorded(done.outcome)
-        store.add(where, done.job.name, found, images)
-        files.remove(where, checkpoint.filed(done.job.name))
-    finally:
-        done.release()
-    return done.job.cases, sum(record["evaluations"] for record, _ in found)
+def write(
+    where: Place, job: Job, outcome: Outcome, images: bool, release: Callable[[], None]
+) -> tuple[Sequence[Case], int]:
+    """Writes a batch's part, and releases its claim; its cases, and their gradient evaluations."""
+    found = recorded(outcome)
+    store.add(where, job.name, found, images)
+    files.remove(where, checkpoint.filed(job.name))
+    release()
+    return job.cases, sum(record["evaluations"] for record, _ in found)
 
 
 def unfinished(todo: Sequence[Batch], finished: set[str]) -> list[Batch]:

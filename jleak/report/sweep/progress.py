@@ -55,7 +55,7 @@ def line(course: Course, seconds: float, begun: float) -> str:
         f"{course.cases:.0f}/{course.total} cases ({100 * course.cases / course.total:.0f} %), "
         f"{rate:.1f} a second, {left if left is not None else '?'} to go",
         f"{course.evaluations / seconds if seconds else 0:.2g} candidates x steps a second",
-        "" if not math.isfinite(course.loss) else f"loss {course.loss:.2g}",
+        "" if not math.isfinite(course.loss) else f"best loss {course.loss:.2g} (median)",
         memory(),
         course.text,
     ]
