@@ -60,21 +60,28 @@ def timed(command: list[str]) -> tuple[float, float, str]:
 
 
 def jleak(*words: str) -> list[str]:
-    """The command, in a process that says how long its devices worked."""
+    """The command, in a process that says for how long its devices had work."""
     return [sys.executable, str(Path(__file__).with_name("sweep_busy.py")), *map(str, words)]
 
 
 def swept(seeds: int, folder: Path, cache: Path) -> dict:
-    """One sweep; the first with so many seeds has a cold compilation cache."""
+    """One sweep; the first with so many seeds has a cold compilation cache.
+
+    The host's share: of the sweep's seconds those in which the devices had no work, and no program was waited
+    for. `devices_alone` are the seconds of its programs one batch at a time, without writing, in a run of its
+    own right after it: on a processor the host takes from the devices the cores that it uses.
+    """
     file, out = folder / f"{seeds}.json", folder / f"sweep{seeds}"
     file.write_text(json.dumps(settings(seeds)))  # JSON is YAML
     shutil.rmtree(out, ignore_errors=True)
     seconds, gib, told = timed(jleak("sweep", "run", file, "--out", out, "--cache", cache / str(seeds)))
-    cases, attacked, programs, compiling = re.search(
-        r"(\d+) cases in (\d+) s .*?, (\d+) programs compiled in (\d+) s", told
+    cases, programs, compiling = re.search(
+        r"(\d+) cases in .*?, (\d+) programs compiled in (\d+) s", told
     ).groups()
-    busy = float(re.search(r"devices worked for ([\d.]+) s", told).group(1))
-    waited = float(re.search(r"waited ([\d.]+) s for programs", told).group(1))
+    ran, worked, waited, either = spent(told)
+    alone = ("--alone", "sweep", "run", file, "--out", f"{out}-alone", "--cache", cache / str(seeds))
+    shutil.rmtree(f"{out}-alone", ignore_errors=True)
+    on_their_own = spent(timed(jleak(*alone))[2])[1]
     return {
         "cases": int(cases),
         "seconds": round(seconds, 1),
@@ -82,10 +89,16 @@ def swept(seeds: int, folder: Path, cache: Path) -> dict:
         "programs": int(programs),
         "compile_seconds_beside": int(compiling),
         "waited_for_programs": round(waited, 1),
-        "devices_worked": round(busy, 1),
-        "host_share": round((float(attacked) - busy - waited) / float(attacked), 3),
+        "devices_had_work": round(worked, 1),
+        "devices_alone": round(on_their_own, 1),
+        "host_share": round(1 - either / ran, 3),
         "peak_gib": round(gib, 2),
     }
+
+
+def spent(told: str) -> tuple[float, ...]:
+    """What `sweep_busy` says at its end."""
+    return tuple(map(float, re.findall(r": ([\d.]+) s", told.splitlines()[-1])))
 
 
 def load(given: argparse.Namespace) -> dict:

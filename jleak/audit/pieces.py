@@ -13,6 +13,7 @@ from jleak.audit import lanes, programs, race
 from jleak.audit.case import Case
 from jleak.audit.lanes import Layout, Placing
 from jleak.audit.programs import Attacker, Given
+from jleak.audit.turns import Turns, alone
 from jleak.types import Reconstruction
 
 SNAPSHOTS = 6
@@ -58,7 +59,16 @@ FORGETTING = Keeping(lambda attacker, first: first, lambda attacker, stand: None
 """Begins at the beginning, and keeps nothing."""
 
 
-def attack(
+Found = tuple[Reconstruction, np.ndarray, dict[str, Any]]
+"""What a search has come to: reconstructions, finite lanes, its course."""
+
+
+def attack(case: Case, attacker: Attacker, given: Given, tell: Tell, **driving: Any) -> Found:
+    """Drives the search, alone; see `turns`."""
+    return alone(turns(case, attacker, given, tell, **driving))
+
+
+def turns(
     case: Case,
     attacker: Attacker,
     given: Given,
@@ -67,8 +77,8 @@ def attack(
     shots: int | None = None,
     alive: np.ndarray | None = None,
     keeping: Keeping = FORGETTING,
-) -> tuple[Reconstruction, np.ndarray, dict[str, Any]]:
-    """Drives the search piece by piece: (reconstructions, finite lanes, its course).
+) -> Turns[Found]:
+    """Drives the search piece by piece, one a turn: (reconstructions, finite lanes, its course).
 
     The course: `snapshots`, the victims' best images after the shares of the search that `shares` names, and
     after every piece `losses`, the lanes' lowest so far, and `spent`, their gradient evaluations so far, both
@@ -86,15 +96,22 @@ def attack(
     where = attacker.layout
     alive = np.ones((where.count // case.restarts, case.restarts), bool) if alive is None else alive
     laid = lay(where, given, alive)
+    yield
     now = keeping.begin(attacker, beginning(attacker, laid, alive))
+    yield
     laid = laid if (now.alive == alive).all() else lay(where, given, now.alive)
     keep, found = moments(attacker.pieces, shots or SNAPSHOTS), None
     while now.piece < attacker.pieces and now.alive.any():
         share = (now.piece + 1) / attacker.pieces
-        now, before = advanced(case, attacker, laid, now), now
+        start = np.int32(now.piece * attacker.steps)
+        states = attacker.advance(laid.shown, now.states, start, laid.going)
+        yield
+        now, before = advanced(case, attacker, laid, now, states), now
         tell(share, middle(now.losses[-1]))
         if before.piece in keep or not now.alive.any():
-            found = jax.device_get(attacker.finish(laid.shown, now.states[0], jnp.asarray(laid.place.slot)))
+            found = attacker.finish(laid.shown, now.states[0], jnp.asarray(laid.place.slot))
+            yield
+            found = jax.device_get(found)
             now.snapshots[share] = np.clip(found[0].x, 0, 1)
         if now.alive.any() and (now.alive != before.alive).any():
             slot, laid = laid.place.slot, lay(where, given, now.alive)
@@ -112,8 +129,9 @@ def middle(losses: Float[np.ndarray, "victims restarts"]) -> float:
     (1.5, inf)
     """
     lowest = losses.min(axis=1)
-    finite = lowest[np.isfinite(lowest)]
-    return float(np.median(finite)) if finite.size else math.inf
+    finite = np.sort(lowest[np.isfinite(lowest)])
+    half = finite.size // 2
+    return float(finite[half] + finite[~half]) / 2 if finite.size else math.inf
 
 
 def moments(pieces: int, shots: int) -> set[int]:
@@ -146,9 +164,8 @@ def lay(where: Layout, given: Given, alive: Bool[np.ndarray, "victims restarts"]
     return Laid(place, programs.arranged(where, given, place.lane), going)
 
 
-def advanced(case: Case, attacker: Attacker, laid: Laid, now: Stand) -> Stand:
-    """Where the search stands one piece later, the lanes in the slots where they were."""
-    states = attacker.advance(laid.shown, now.states, jnp.asarray(now.piece * attacker.steps), laid.going)
+def advanced(case: Case, attacker: Attacker, laid: Laid, now: Stand, states: PyTree) -> Stand:
+    """Where the search stands one piece later, in these states; the lanes in the slots where they were."""
     losses, spent = (np.asarray(u)[laid.place.slot].reshape(now.alive.shape) for u in states[1])
     shares = {"before": now.piece / attacker.pieces, "now": (now.piece + 1) / attacker.pieces}
     alive = race.going_on(losses, now.alive, **shares, halving=case.halving, stop=case.stop)

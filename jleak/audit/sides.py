@@ -61,7 +61,7 @@ def clients(
     """The clients' side: draws the victims' batches and computes what they share."""
     case = stack[0]
     batches = drawn(stack, images, {} if picked is None else picked)
-    strengths = piled(each(stack, lambda one: floats_of(one) | {"attack": {}}))
+    strengths = piled(stack, lambda one: floats_of(one) | {"attack": {}})
     params = weights_of(case, model) if case.weights else initial(stack, model, cache)
     args = (params, keys(stack, "client"), batches, strengths)
     share = cache.take(
@@ -117,32 +117,32 @@ def view_of(stack: Stack, truth: Truth) -> Given:
         updates=truth.updates,
         labels=truth.batches.y if case.known_labels else None,
         statistics=truth.statistics,
-        floats=piled(each(stack, known_floats)),
+        floats=piled(stack, known_floats),
         prior=prior_of(case),
     )
 
 
-def each(stack: Stack, of: Callable[[Case], Floats]) -> list[Floats]:
-    """`of(case)` of every case, once for those that share their arguments, as cases of one setting do."""
-    known: dict[tuple, Floats] = {}
-    shares = [tuple(id(getattr(case, name)) for name in ARGUMENTS) for case in stack]
-    for case, share in zip(stack, shares, strict=True):
-        if share not in known:
-            known[share] = of(case)
-    return [known[share] for share in shares]
+def piled(stack: Stack, of: Callable[[Case], Floats]) -> Floats:
+    """`of(case)`, traced settings, along an axis of cases; those of a single one as they are.
 
+    It is asked once for cases that share their arguments, as those do that differ in the seed alone.
 
-def piled(settings: Sequence[Floats]) -> Floats:
-    """The cases' traced settings along an axis of cases; those of a single one as they are.
-
-    >>> piled([{"attack": {"lr": 0.1}}])
-    {'attack': {'lr': 0.1}}
-    >>> piled([{"attack": {"lr": 0.5}}, {"attack": {"lr": 0.25}}])["attack"]["lr"].tolist()
+    >>> def case(lr):
+    ...     return Case(attack="dlg", attack_args={"lr": lr})
+    >>> piled([case(0.1)], floats_of)["attack"]
+    {'lr': 0.1}
+    >>> piled([case(0.5), case(0.25)], floats_of)["attack"]["lr"].tolist()
     [0.5, 0.25]
     """
-    if len(settings) == 1:
-        return settings[0]
-    return jax.tree.map(lambda *numbers: np.array(numbers, np.float32), *settings)
+    if len(stack) == 1:
+        return of(stack[0])
+    shares = [tuple(id(getattr(case, name)) for name in ARGUMENTS) for case in stack]
+    distinct = dict(zip(shares, stack, strict=True))
+    order = {share: i for i, share in enumerate(distinct)}
+    rows = [order[share] for share in shares]
+    return jax.tree.map(
+        lambda *numbers: np.array(numbers, np.float32)[rows], *(of(case) for case in distinct.values())
+    )
 
 
 def clients_key(case: Case, model: Model, cases: int = 1) -> tuple:

@@ -4,7 +4,6 @@ A stack is a sequence of cases with the same programs (`jleak.audit.shapes`): th
 settings alone, and share the weights' file if they name one. Their victims lie one after the other.
 """
 
-import time
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +24,7 @@ from jleak.audit.scoring import Score
 from jleak.audit.shapes import attacker_settings, model_settings
 from jleak.audit.sides import Picks, Stack, Truth, clients, clients_key, view_of
 from jleak.audit.store import Record
+from jleak.audit.turns import Turns, alone, clocked
 from jleak.data import Images
 from jleak.types import Model, Reconstruction
 
@@ -47,7 +47,7 @@ def trial(
     Raises:
       InputError: not even one lane fits into the budget.
     """
-    ((record, arrays),) = recorded(trials([case], images, cache, tell, budget))
+    ((record, arrays),) = recorded(alone(trials([case], images, cache, tell, budget)))
     return record, arrays
 
 
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     Attributes:
       cases: those that count.
       told: what the programs have told of all.
-      course: of the search (`jleak.audit.pieces.attack`).
+      course: of the search (`jleak.audit.pieces.turns`).
       shared: what all records say alike.
       note: what follows their statuses.
     """
@@ -79,15 +79,15 @@ def trials(
     count: int | None = None,
     picked: Picks | None = None,
     **driving: Any,
-) -> Outcome:
-    """Runs a stack of cases at once.
+) -> Turns[Outcome]:
+    """Runs a stack of cases at once, in turns with others.
 
     Args:
       stack: the cases.
       images, cache, tell, budget: as `trial` has them.
       count: how many of the cases count: those after them only fill up, and are not attacked. None for all.
       picked: which images cases hold, used and filled; None where nobody asks again.
-      driving: further arguments of `jleak.audit.pieces.attack`.
+      driving: further arguments of `jleak.audit.pieces.turns`.
 
     Raises:
       InputError: not even one lane fits into the budget.
@@ -96,13 +96,14 @@ def trials(
     bill = Bill(cache)
     model = model_of(first, images.shape, images.classes)
     truth = clients(stack, images, model, bill, picked)
+    yield
     given = view_of(stack, truth)
     attacker = attacker_of(first, model, given, bill, budget)
-    clock = time.perf_counter()
+    yield
     alive = np.arange(len(stack) * first.victims) < count * first.victims
     alive = np.repeat(alive[:, None], first.restarts, axis=1)
-    rec, finite, course = pieces.attack(first, attacker, given, tell, alive=alive, **driving)
-    seconds = time.perf_counter() - clock
+    turns = pieces.turns(first, attacker, given, tell, alive=alive, **driving)
+    (rec, finite, course), seconds = yield from clocked(turns)
     found = score(first, model, truth, rec, bill)
     shared = {
         "seconds": round(seconds / count, 4),
@@ -114,7 +115,9 @@ def trials(
     }
     sent = truth._replace(params=None, updates=None)  # large, and nothing of them is recorded
     finite = finite.reshape(len(stack), -1)
-    told = jax.device_get(Told(sent, rec, finite, found, results.sound(truth.updates)))
+    told = Told(sent, rec, finite, found, results.sound(truth.updates))
+    yield
+    told = jax.device_get(told)
     return Outcome(stack[:count], told, course, shared, learnt(first, images))
 
 

@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jleak.audit import lanes
 from jleak.audit.case import Case
-from jleak.audit.memory import Budget
+from jleak.audit.memory import Budget, taken
 from jleak.audit.parts import model_of
 from jleak.audit.shapes import attacker_settings, client_settings
 from jleak.audit.sweep.plan import Setting
@@ -84,6 +85,20 @@ def fitted(todo: Sequence[Batch], images: Mapping[str, Images], budget: Budget) 
         for first in range(0, batch.count, width):
             found.append(Batch(batch.settings, batch.first + first, min(width, batch.count - first), width))
     return found
+
+
+def need_of(batch: Batch, images: Mapping[str, Images], budget: Budget) -> int:
+    """Bytes that a batch needs, on the fullest accelerator or of the machine."""
+    case = batch.settings[0].case
+    data = images[case.dataset]
+    where = lanes.layout(batch.width * case.victims * case.restarts, case.lanes)
+    return taken(where, budget.need(case, model_of(case, data.shape, data.classes), batch.width))
+
+
+def at_once(todo: Sequence[Batch], images: Mapping[str, Images], budget: Budget) -> int:
+    """How many batches are under way at a time: two, where the memory holds the largest one twice."""
+    largest = max((need_of(batch, images, budget) for batch in todo), default=0)
+    return 2 if 2 * largest <= budget.bytes() else 1
 
 
 def grouped(settings: Sequence[Setting]) -> list[list[Setting]]:

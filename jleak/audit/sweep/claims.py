@@ -5,7 +5,6 @@ A claim is alive while its worker renews it; that of a process of this machine e
 """
 
 import contextlib
-import functools
 import json
 import os
 import socket
@@ -80,17 +79,28 @@ def running(process: int) -> bool:
     return True
 
 
+class Holding(NamedTuple):
+    """Claims of a worker.
+
+    Attributes:
+      hold: `hold(name)` claims a batch.
+      release: `release(name)` gives it up.
+    """
+
+    hold: Callable[[str], None]
+    release: Callable[[str], None]
+
+
 @contextlib.contextmanager
-def holding(where: Place) -> Iterator[Callable[[str], Callable[[], None]]]:
-    """`hold(name)` claims a batch until what it returns is called; meanwhile a thread renews all claims."""
+def holding(where: Place) -> Iterator[Holding]:
+    """Claims, which a thread renews until they are released, at the end all of them."""
     held: set[str] = set()
     changing, over = threading.Lock(), threading.Event()
 
-    def hold(name: str) -> Callable[[], None]:
+    def hold(name: str) -> None:
         claim(where, name)
         with changing:
             held.add(name)
-        return functools.partial(release, name)
 
     def release(name: str) -> None:
         with changing:
@@ -106,7 +116,7 @@ def holding(where: Place) -> Iterator[Callable[[str], Callable[[], None]]]:
     renewing = threading.Thread(target=renew, name="claims", daemon=True)
     renewing.start()
     try:
-        yield hold
+        yield Holding(hold, release)
     finally:
         over.set()
         renewing.join()

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jleak.audit import lanes, programs
+from jleak.audit import programs
 from jleak.audit.case import Case
-from jleak.audit.memory import GIB, Budget, taken
+from jleak.audit.memory import GIB
 from jleak.audit.parts import attack_of, known_floats, model_of, prior_of
 from jleak.audit.shapes import model_settings
 from jleak.audit.sides import clients_key
-from jleak.audit.sweep.batches import Batch, fitted, group_key
+from jleak.audit.sweep.batches import at_once, fitted, group_key, need_of
 from jleak.audit.sweep.run import Sweep
 from jleak.audit.trial import attacker_key
 from jleak.search import Search, begin
@@ -46,7 +46,7 @@ class Forecast(NamedTuple):
     Attributes:
       cases, settings, batches: how many; settings differ in more than the seed.
       programs: by kind, how many there are to compile; an attacker counts as one, though it is three.
-      memory: bytes that the largest batch needs of a device, or of the machine.
+      memory: bytes that the batches under way need, of the fullest device or of the machine.
       seconds: of the attacks, and of compiling; on the devices that there are, roughly.
     """
 
@@ -76,8 +76,9 @@ def forecast(sweep: Sweep) -> Forecast:
                     keys[name].add(key)
                     compiling += COMPILING[name][0] + COMPILING[name][1] * found.lines
             costs[group] = found.seconds / jax.local_device_count()
-            memory = max(memory, bytes_of(batch, model, sweep.means.budget))
+            memory = max(memory, need_of(batch, sweep.means.images, sweep.means.budget))
         attacks += costs[group] * batch.count
+    memory *= at_once(todo, sweep.means.images, sweep.means.budget)
     counted, seconds = {name: len(found) for name, found in keys.items()}, (attacks, compiling)
     return Forecast(sweep.cases, len(sweep.settings), len(todo), counted, memory, seconds)
 
@@ -91,13 +92,6 @@ def keyed(case: Case, model: Model, cases: int, found: Traced) -> dict[str, Any]
         "init": None if case.weights else shaped,
         "score": (*shaped, case.victims, case.batch, bool(case.weights), found.result),
     }
-
-
-def bytes_of(batch: Batch, model: Model, budget: Budget) -> int:
-    """Bytes that a batch needs."""
-    case = batch.settings[0].case
-    where = lanes.layout(batch.width * case.victims * case.restarts, case.lanes)
-    return taken(where, budget.need(case, model, batch.width))
 
 
 def traced(case: Case, model: Model) -> Traced:

@@ -90,13 +90,14 @@ def add(
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **stacked)
         files.write(where, f"images/{name}.npz", buffer.getvalue())
-    put(where, name, schema.table([record | schema.here() for record, _ in found]))
+    here = schema.here()
+    put(where, name, schema.table([record | here for record, _ in found]))
 
 
 def put(where: Place, name: str, table: pa.Table) -> None:
     """Writes the records of a part, with checksums."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, write_page_checksum=True)
     files.write(where, f"records/{name}.parquet", sink.getvalue().to_pybytes())
 
 

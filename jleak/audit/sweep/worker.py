@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jleak.audit.built import Programs, ahead
 from jleak.audit.case import Case
@@ -15,13 +15,18 @@ from jleak.audit.pieces import Tell
 from jleak.audit.sides import Picks
 from jleak.audit.sweep import checkpoint, claims, store
 from jleak.audit.sweep import place as files
-from jleak.audit.sweep.batches import Batch, fitted, group_key, name_of
+from jleak.audit.sweep.batches import Batch, at_once, fitted, group_key, name_of
 from jleak.audit.sweep.place import Place
 from jleak.audit.trial import Outcome, build, recorded, trials
+from jleak.audit.turns import Turns, together
 from jleak.data import Images
 
 POLL = 1.0
 """Seconds between two looks at what other workers are doing, when nothing else is left."""
+
+
+BEHIND = 2
+"""Batches that are attacked and still to be written, at most."""
 
 
 class Means(NamedTuple):
@@ -49,19 +54,17 @@ class Stand(NamedTuple):
 
     Attributes:
       cases: finished since the worker began, by itself or by others.
-      part: how much of the batch under way is done, 0 to 1.
-      size: cases in it.
+      part: how much is done of the batches under way, in cases.
       case: one of them.
-      loss: the median of its attackers' losses.
+      loss: the median of its attackers' losses; NaN where nothing is under way.
       evaluations: gradient evaluations of the victim models since the last stand.
       waiting: whether other workers are at all batches that are left.
     """
 
     cases: int
     part: float
-    size: int
     case: Case
-    loss: float
+    loss: float = math.nan
     evaluations: int = 0
     waiting: bool = False
 
@@ -85,6 +88,45 @@ class Job(NamedTuple):
     turn: str
 
 
+class Tally:
+    """How far a worker is, of which a listener is told.
+
+    Attributes:
+      ran: cases run by this worker.
+    """
+
+    def __init__(self, listen: Listen):
+        self.ran = 0
+        self._listen, self._done, self._parts = listen, 0, {}
+
+    def telling(self, job: Job) -> Tell:
+        """What a batch under way tells."""
+
+        def tell(part: float, loss: float) -> None:
+            self._parts[job.name] = part * len(job.cases)
+            self._tell(job, loss)
+
+        return tell
+
+    def written(self, job: Job, evaluations: int) -> None:
+        """A batch that was run here is written."""
+        self.ran += len(job.cases)
+        self.finished(job, evaluations)
+
+    def finished(self, job: Job, evaluations: int = 0) -> None:
+        """A batch is finished, here or elsewhere."""
+        self._done += len(job.cases)
+        self._parts.pop(job.name, None)
+        self._tell(job, evaluations=evaluations)
+
+    def waiting(self, job: Job) -> None:
+        """Others are at all that is left."""
+        self._tell(job, waiting=True)
+
+    def _tell(self, job: Job, *told: float, **more: Any) -> None:
+        self._listen(Stand(self._done, sum(self._parts.values()), job.cases[0], *told, **more))
+
+
 def work(
     where: Place,
     todo: Sequence[Batch],
@@ -95,9 +137,10 @@ def work(
 ) -> int:
     """Runs the batches that nobody has finished or is at; returns how many cases were run here.
 
-    A batch that another worker is at is left for later, and done only if that worker dies. While a batch is
-    attacked, the records of the one before are written, and the programs of the groups to come are compiled.
-    Batches that the memory of this machine does not hold are run, and kept, in smaller ones.
+    A batch that another worker is at is left for later, and done only if that worker dies. Two batches take
+    turns, if the memory holds both: one has the devices work while the other is prepared or read. Meanwhile
+    the records of the one before are written, and the programs of the groups to come are compiled. Batches
+    that the memory of this machine does not hold are run, and kept, in smaller ones.
 
     Args:
       where: the store.
@@ -112,30 +155,35 @@ def work(
     todo = fitted(unfinished(todo, finished), means.images, means.budget)
     firsts = {group_key(batch.settings[0].case): batch for batch in reversed(todo)}
     ahead_of_time = [functools.partial(prebuild, batch, means) for batch in reversed(firsts.values())]
-    done, ran, writing = 0, 0, None
+    tally, writing = Tally(listen), deque()
 
-    def settle() -> None:
-        nonlocal done, ran, writing
-        if writing is not None:
-            cases, evaluations = writing.result()
-            done, ran, writing = done + len(cases), ran + len(cases), None
-            listen(Stand(done, 0.0, 0, cases[-1], math.nan, evaluations))
+    def settle(behind: int) -> None:
+        while writing and (writing[0].done() or len(writing) > behind):
+            job, evaluations = writing.popleft().result()
+            tally.written(job, evaluations)
 
-    with claims.holding(where) as hold, ahead(ahead_of_time), ThreadPoolExecutor(1, "store") as pool:
-        for job in jobs(where, todo, finished):
-            if job.turn == "run":
-                release = hold(job.name)
-                outcome = run(where, job, means, functools.partial(telling, listen, done, job.cases))
-                settle()
-                writing = pool.submit(write, where, job, outcome, means.keep_images, release)
-                continue
-            settle()
-            done += len(job.cases) if job.turn == "finished" else 0
-            case = job.batch.settings[0].case
-            listen(Stand(done, 0.0, 0, case, math.nan, waiting=job.turn == "wait"))
-            time.sleep(POLL if job.turn == "wait" else 0)
-        settle()
-    return ran
+    with claims.holding(where) as claimed, ahead(ahead_of_time), ThreadPoolExecutor(1, "store") as pool:
+
+        def works() -> Iterator[Turns[tuple[Job, Outcome]] | None]:
+            for job in jobs(where, todo, finished):
+                if job.turn == "run":
+                    claimed.hold(job.name)
+                    yield run(where, job, means, tally.telling(job))
+                elif job.turn == "finished":
+                    tally.finished(job)
+                else:
+                    tally.waiting(job)
+                    yield None
+
+        for found in together(works(), at_once(todo, means.images, means.budget)):
+            settle(BEHIND)
+            if found is None:
+                settle(0)
+                time.sleep(POLL)
+            else:
+                writing.append(pool.submit(write, where, *found, means.keep_images, claimed.release))
+        settle(0)
+    return tally.ran
 
 
 def jobs(where: Place, todo: Sequence[Batch], finished: set[str]) -> Iterator[Job]:
@@ -158,14 +206,9 @@ def jobs(where: Place, todo: Sequence[Batch], finished: set[str]) -> Iterator[Jo
         passed = 0
 
 
-def telling(listen: Listen, done: int, cases: Sequence[Case], part: float, loss: float) -> None:
-    """Tells of a batch under way."""
-    listen(Stand(done, part, len(cases), cases[0], loss))
-
-
-def run(where: Place, job: Job, means: Means, tell: Tell) -> Outcome:
+def run(where: Place, job: Job, means: Means, tell: Tell) -> Turns[tuple[Job, Outcome]]:
     """Attacks a batch's open cases."""
-    return trials(
+    outcome = yield from trials(
         filled(job.cases, job.batch.width),
         means.images[job.cases[0].dataset],
         means.cache,
@@ -176,17 +219,18 @@ def run(where: Place, job: Job, means: Means, tell: Tell) -> Outcome:
         shots=1,
         keeping=checkpoint.keeping(where, job.name, means.checkpoint),
     )
+    return job, outcome
 
 
 def write(
-    where: Place, job: Job, outcome: Outcome, images: bool, release: Callable[[], None]
-) -> tuple[Sequence[Case], int]:
-    """Writes a batch's part, and releases its claim; its cases, and their gradient evaluations."""
+    where: Place, job: Job, outcome: Outcome, images: bool, release: Callable[[str], None]
+) -> tuple[Job, int]:
+    """Writes a batch's part, and releases its claim; with the gradient evaluations that it took."""
     found = recorded(outcome)
     store.add(where, job.name, found, images)
     files.remove(where, checkpoint.filed(job.name))
-    release()
-    return job.cases, sum(record["evaluations"] for record, _ in found)
+    release(job.name)
+    return job, sum(record["evaluations"] for record, _ in found)
 
 
 def unfinished(todo: Sequence[Batch], finished: set[str]) -> list[Batch]:

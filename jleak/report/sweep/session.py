@@ -125,7 +125,7 @@ def here(
 
         def listen(stand: Stand) -> None:
             spent[0] += stand.evaluations
-            cases = begun + stand.cases + stand.part * stand.size
+            cases = begun + stand.cases + stand.part
             text = "waiting for other workers" if stand.waiting else audit_line(stand.case)
             show(Course(cases, total, spent[0], text, stand.loss))
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jleak.audit.sweep.batches import fitted, group_key, name_of
+from jleak.audit.memory import GIB, Budget
+from jleak.audit.sweep.batches import at_once, fitted, group_key, name_of, need_of
 from jleak.audit.sweep.plan import every
 from jleak.audit.sweep.run import share
 from jleak.check import InputError
@@ -50,6 +51,14 @@ def test_machines_of_unequal_memory_share_a_sweep(prepared):
         mine = fitted(share(sweep.batches, (i, 2)), sweep.means.images, sweep.means.budget)
         held += [case.case_id for piece in mine for case in piece.cases()]
     assert sorted(held) == sorted(case.case_id for case in every(sweep.settings))
+
+
+def test_two_batches_are_under_way_where_memory_holds_both(prepared):
+    sweep = prepared()
+    images, budget = sweep.means.images, sweep.means.budget
+    largest = max(need_of(batch, images, budget) for batch in sweep.batches)
+    for times, expected in ((1.9, 1), (2.1, 2)):
+        assert at_once(sweep.batches, images, Budget(times * largest / GIB)) == expected
 
 
 def test_a_batch_is_named_by_its_cases_alone(prepared):

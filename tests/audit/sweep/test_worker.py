@@ -80,32 +80,47 @@ class Killed(Exception):  # noqa: N818
     """The process is killed here."""
 
 
+MIDDLE, LAST = 0.5 * (3 + 4), 3 + 4 + 0.5 * 2
+"""Cases: of the two batches that take turns at first half are done; all are, and half of the last batch."""
+
+
 def killed(where, sweep, after, **means):
-    """Runs a sweep until a batch is that far, and is killed there; the shares that were heard of."""
-    heard = []
+    """Runs a sweep until so many cases are done, parts of cases counted, and is killed there."""
 
     def listen(stand):
-        heard.append(stand.part)
-        if stand.cases >= after[0] and stand.part >= after[1]:
+        if stand.cases + stand.part >= after:
             raise Killed
 
     with pytest.raises(Killed):
         worker.work(where, sweep.batches, sweep.means._replace(**means), finished=set(), listen=listen)
-    return heard
 
 
-def test_a_batch_goes_on_in_the_middle_to_the_same_bits(whole, prepared, begun, recorded, tmp_path):
-    _, _, expected = whole
-    sweep = prepared()
-    where = begun(tmp_path, sweep)
-    killed(where, sweep, (3, 0.5), checkpoint=0.0)
-    (kept,) = place.names(where, "checkpoints")
-    assert len(recorded(where)) == 3 + 4 and kept.endswith(".npz")
+def resumed(where, sweep):
+    """Goes on with a sweep; what was done, in cases, whenever something was heard of those that were open."""
     heard = []
     run.drive(
         where, sweep, (0, 1), finished=store.finished(where), listen=lambda stand: heard.append(stand.part)
     )
-    assert heard[0] == 0.5  # the piece in which it was killed, not the first one
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("after", "kept", "written", "first"),
+    [(MIDDLE, 2, 0, [0.6 * 3, 0.6 * 3 + 0.5 * 4]), (LAST, 1, 7, [0.5 * 2])],
+    ids=["two at once", "the last one"],
+)
+def test_batches_go_on_in_the_middle_to_the_same_bits(
+    whole, prepared, begun, recorded, tmp_path, after, kept, written, first
+):
+    _, _, expected = whole
+    sweep = prepared()
+    where = begun(tmp_path, sweep)
+    killed(where, sweep, after, checkpoint=0.0)
+    checkpoints = place.names(where, "checkpoints")
+    assert [name.endswith(".npz") for name in checkpoints] == [True] * kept
+    assert len(recorded(where)) == written and not place.names(where, "claims")
+    heard = resumed(where, sweep)
+    assert heard[: len(first)] == pytest.approx(first)  # the pieces in which they were killed
     assert recorded(where) == expected and not place.names(where, "checkpoints")
 
 
@@ -114,7 +129,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(whole, prepared, begun, reco
     _, _, expected = whole
     sweep = prepared()
     where = begun(tmp_path, sweep)
-    killed(where, sweep, (0, 0.5), checkpoint=0.0)
+    killed(where, sweep, LAST, checkpoint=0.0)
     (kept,) = place.names(where, "checkpoints")
     good = place.read(where, f"checkpoints/{kept}")
     if content is None:  # of another version
@@ -124,9 +139,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(whole, prepared, begun, reco
         np.savez(tmp_path / "checkpoints" / kept, **arrays)
     else:
         place.write(where, f"checkpoints/{kept}", content or good[: len(good) // 2])
-    heard = []
-    run.drive(where, sweep, (0, 1), finished=set(), listen=lambda stand: heard.append(stand.part))
-    assert heard[0] == 0.1 and recorded(where) == expected  # the first of ten pieces
+    assert resumed(where, sweep)[0] == 0.1 * 2 and recorded(where) == expected  # the first of ten pieces
 
 
 def test_a_damaged_part_is_named_put_aside_and_run_again(whole, prepared, begun, recorded, tmp_path):
@@ -236,7 +249,7 @@ def test_an_object_store_holds_a_sweep(whole, prepared, begun, recorded):
     _, _, expected = whole
     sweep = prepared()
     where = begun("memory://sweeps/a", sweep)
-    killed(where, sweep, (3, 0.5), checkpoint=0.0)
+    killed(where, sweep, LAST, checkpoint=0.0)
     run.drive(where, sweep, (0, 1), finished=store.finished(where))
     assert recorded(where) == expected
     assert store.images(where, next(iter(expected)))["truth"].shape == (2, 1, 8, 8, 1)
