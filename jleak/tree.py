@@ -3,6 +3,7 @@
 Everything here is differentiable, also at zero, and works under `jit` and `vmap`.
 """
 
+import functools
 import itertools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from jleak.check import InputError
 from jleak.types import Key
@@ -84,6 +85,16 @@ def size(a: PyTree) -> int:
     9
     """
     return sum(leaf.size for leaf in jax.tree.leaves(a))
+
+
+def finite(a: PyTree) -> Bool[Array, ""]:
+    """Whether all of it is finite.
+
+    >>> one = {"w": jnp.array([1.0, 2.0]), "b": jnp.zeros(())}
+    >>> bool(finite(one)), bool(finite(one | {"b": jnp.nan}))
+    (True, False)
+    """
+    return functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(a)))
 
 
 def select(keep: Array, a: PyTree, b: PyTree) -> PyTree:

@@ -98,7 +98,7 @@ def every_restart(
         "case_id": case.case_id,
         "kind": "matching",
         **case.to_json(),
-        "status": results.status(results.sound(truth.updates), finite),
+        "status": results.status(truth.sound, finite),
         **{name: results.significant(values[rows, chosen]) for name, values in table.items()},
         "oracle_psnr": results.significant(quality.max(axis=1)),
         "chosen_is_oracle_best": int((quality[rows, chosen] == quality.max(axis=1)).sum()),

@@ -80,7 +80,7 @@ def placing(where: Layout, alive: np.ndarray) -> Placing:
     rank = np.arange(where.slots).reshape(where.groups, where.devices, where.width)
     rank = rank.swapaxes(0, 1).reshape(-1)  # the groups of all devices take turns
     lane = lanes[np.where(rank < where.count, rank, 0)]
-    slot = np.empty(where.count, int)
+    slot = np.empty(where.count, np.int32)
     slot[lane[rank < where.count]] = np.flatnonzero(rank < where.count)
     return Placing(lane, slot, rank < alive.sum())
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -109,7 +108,7 @@ def turns(
         now, before = advanced(case, attacker, laid, now, states), now
         tell(share, middle(now.losses[-1]))
         if before.piece in keep or not now.alive.any():
-            found = attacker.finish(laid.shown, now.states[0], jnp.asarray(laid.place.slot))
+            found = attacker.finish(laid.shown, now.states[0], laid.place.slot)
             yield
             found = jax.device_get(found)
             now.snapshots[share] = np.clip(found[0].x, 0, 1)
@@ -160,7 +159,7 @@ class Laid(NamedTuple):
 def lay(where: Layout, given: Given, alive: Bool[np.ndarray, "victims restarts"]) -> Laid:
     """The lanes with those first that go on."""
     place = lanes.placing(where, alive.ravel())
-    going = lanes.put(where, jnp.asarray(place.going))
+    going = lanes.put(where, place.going)
     return Laid(place, programs.arranged(where, given, place.lane), going)
 
 

@@ -25,7 +25,7 @@ from jleak.labels import noise_level
 from jleak.leakage import mixing
 from jleak.metrics import snr
 from jleak.search import Search, advance, begin, best, conditioned
-from jleak.tree import stream
+from jleak.tree import finite, stream
 from jleak.types import Key, Model, Params, Reconstruction, View
 
 PIECES = 16
@@ -121,12 +121,12 @@ def keyed(seeds: UInt32[Array, " cases"], name: str, each: int | None = None) ->
 
 
 def share(case: Case, model: Model) -> Callable:
-    """The victims' program: `(params, k_client, batches, floats)` to updates, snr, statistics, scores, noise.
+    """The victims' program: `(params, k_client, batches, floats)` to what each shares, and is told of it.
 
-    Statistics are those of BatchNorm on the client's own images, None unless clients send them. Scores are
-    of mixing in the classifier, without the defense: what the client can know before it shares. Noise is the
-    level that the update shows to whoever sees it. Weights, keys and floats have an axis of cases where there
-    are several.
+    In the order of `jleak.audit.sides.Truth`. Sound is whether the update is finite. Statistics are those of
+    BatchNorm on the client's own images, None unless clients send them. Scores are of mixing in the
+    classifier, without the defense: what the client can know before it shares. Noise is the level that the
+    update shows to whoever sees it. Weights, keys and floats have an axis of cases where there are several.
     """
 
     def program(params, k_client, batches, floats):
@@ -141,7 +141,7 @@ def share(case: Case, model: Model) -> Callable:
             mixed = mixing(model, loss, own, batch)
             told = {"mu": mixed.mu.mean(), "condition": mixed.condition, "rank": mixed.rank}
             noise = noise_level(model, update)._asdict()
-            return update, snr(plain(key, own, batch), update), sent, told, noise
+            return update, finite(update), snr(plain(key, own, batch), update), sent, told, noise
 
         split = functools.partial(jax.random.split, num=case.victims)
         keys = split(k_client) if total == case.victims else jax.vmap(split)(k_client).reshape(-1)

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
 from jleak.audit.scoring import Score
-from jleak.types import Certificate, Params, Reconstruction, Status
+from jleak.types import Certificate, Reconstruction, Status
 
 MEANING = {
     Status.PROVEN: "the client's image, up to rounding",
@@ -40,20 +39,18 @@ class Told(NamedTuple):
       rec: the reconstructions.
       finite: of each lane whether it ever had a finite loss, by case.
       found: the scores.
-      sound: of each victim whether its update is finite (`sound`).
     """
 
     sent: Any
     rec: Reconstruction
     finite: Bool[np.ndarray, "cases lanes"]
     found: Score
-    sound: Bool[np.ndarray, " victims"]
 
 
 def recorded(told: Told, cases: int, note: str = "") -> list[dict[str, Any]]:
     """What the records of so many cases, the first ones, say of their results; `note` follows the status."""
     sent, found = told.sent, told.found
-    sound, spent = (one.reshape(len(told.finite), -1) for one in (told.sound, told.rec.evaluations))
+    sound, spent = (one.reshape(len(told.finite), -1) for one in (sent.sound, told.rec.evaluations))
     lost, spent, each = (~told.finite).sum(axis=1), spent.sum(axis=1), sound.shape[1]
     numbers = {name: significant(values) for name, values in found.numbers.items()}
     numbers["snr"] = significant(sent.snr)
@@ -104,7 +101,7 @@ def status(
     """`ok`, or why the numbers cannot be trusted; after it what, if anything, the attack does not vouch for.
 
     Args:
-      sound: whose updates are finite (`sound`).
+      sound: whose updates are finite.
       finite: which lanes ever had a finite loss.
       certificate: what the attack vouches for; None for nothing.
       note: what else to say.
@@ -129,18 +126,6 @@ def vouched(certificate: Certificate | None) -> dict[str, list] | None:
         "residual": significant(certificate.residual),
         "consistency": significant(np.max(np.asarray(certificate.consistency), axis=1)),
     }
-
-
-def sound(updates: Params) -> Bool[Array, " victims"]:
-    """Of each victim whether all of its update is finite, found where the updates are.
-
-    >>> sound({"w": jnp.array([[1.0, 2.0], [jnp.nan, 2.0]])}).tolist()
-    [True, False]
-    """
-    leaves = jax.tree.leaves(updates)
-    return functools.reduce(
-        jnp.logical_and, (jnp.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves)
-    )
 
 
 def running(sound: Bool[np.ndarray, " victims"], finite: Bool[np.ndarray, " lanes"]) -> str:

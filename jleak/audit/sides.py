@@ -43,12 +43,13 @@ class Truth(NamedTuple):
       batches: leading axis: the victims of all cases.
       params: what the server sent; by case, where there are several and their weights are new.
       updates: leading axis: victims; so have the others.
-      snr, statistics, mixing, noise: see `jleak.audit.programs.share`.
+      sound, snr, statistics, mixing, noise: see `jleak.audit.programs.share`.
     """
 
     batches: Batch
     params: Params
     updates: Params
+    sound: jax.Array
     snr: jax.Array
     statistics: PyTree | None
     mixing: dict[str, jax.Array]

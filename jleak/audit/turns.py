@@ -8,8 +8,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 Turns = Generator[None, None, Result]
-"""Work that gives others a turn (`yield`) before it waits for the devices, and now and then while it keeps the
-host busy."""
+"""Work that gives others a turn (`yield`) before it waits for the devices, or when it has taken long."""
 
 
 def alone(work: Turns[Result]) -> Result:

@@ -249,14 +249,13 @@ def test_updates_that_are_not_finite_are_a_status(small_case, audited, sigma):
 
 
 def test_status():
-    good, bad = {"w": jnp.ones(2)}, {"w": jnp.array([1.0, jnp.nan])}
-    for update, lanes, expected in [
-        (good, [True, True], "ok"),
-        (good, [True, False], "ok, some restarts diverged"),
-        (good, [False, False], "non-finite loss"),
-        (bad, [True, True], "non-finite update"),
+    for sound, lanes, expected in [
+        ([True, True], [True, True], "ok"),
+        ([True, True], [True, False], "ok, some restarts diverged"),
+        ([True, True], [False, False], "non-finite loss"),
+        ([True, False], [True, True], "non-finite update"),
     ]:
-        assert results.status(results.sound(update), np.array(lanes)) == expected
+        assert results.status(np.array(sound), np.array(lanes)) == expected
 
 
 def test_a_record_is_complete(small_case, audited):
