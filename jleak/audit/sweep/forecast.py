@@ -18,9 +18,9 @@ from jleak.audit.trial import attacker_key
 from jleak.search import Search, begin
 from jleak.types import Model, View
 
-RATES = {"cpu": 4e9, "gpu": 5e12, "tpu": 5e12}
+RATES = {"cpu": 6e9, "gpu": 5e12, "tpu": 5e12}
 """Floating point operations a second that an attack reaches on one device. That of a core is such that five
-attacks come within a factor of 1.4 (`bench/sweep.py forecast`), the others are guesses."""
+attacks come within a factor of 1.9 (`bench/sweep.py forecast`), the others are guesses."""
 
 COMPILING = {"attacker": (0.5, 3e-3), "clients": (1.0, 8e-4), "init": (0.5, 0.0), "score": (1.5, 1e-3)}
 """Seconds to compile a program, and more for every line of the attack's step: found with the same attacks."""
