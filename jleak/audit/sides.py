@@ -62,7 +62,7 @@ def clients(
     """The clients' side: draws the victims' batches and computes what they share."""
     case = stack[0]
     batches = drawn(stack, images, {} if picked is None else picked)
-    strengths = piled(stack, lambda one: floats_of(one) | {"attack": {}})
+    strengths = piled(stack, lambda one: floats_of(one) | {"attack": {}})  # of which it knows nothing
     params = weights_of(case, model) if case.weights else initial(stack, model, cache)
     args = (params, keys(stack, "client"), batches, strengths)
     share = cache.take(

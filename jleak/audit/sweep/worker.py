@@ -24,7 +24,6 @@ from jleak.data import Images
 POLL = 1.0
 """Seconds between two looks at what other workers are doing, when nothing else is left."""
 
-
 BEHIND = 2
 """Batches that are attacked and still to be written, at most."""
 
@@ -104,7 +103,7 @@ class Tally:
 
         def tell(part: float, loss: float) -> None:
             self._parts[job.name] = part * len(job.cases)
-            self._tell(job, loss)
+            self._tell(job.cases[0], loss)
 
         return tell
 
@@ -117,14 +116,14 @@ class Tally:
         """A batch is finished, here or elsewhere."""
         self._done += len(job.cases)
         self._parts.pop(job.name, None)
-        self._tell(job, evaluations=evaluations)
+        self._tell(job.cases[0], evaluations=evaluations)
 
-    def waiting(self, job: Job) -> None:
-        """Others are at all that is left."""
-        self._tell(job, waiting=True)
+    def waiting(self, case: Case) -> None:
+        """Others are at all that is left, such as this case."""
+        self._tell(case, waiting=True)
 
-    def _tell(self, job: Job, *told: float, **more: Any) -> None:
-        self._listen(Stand(self._done, sum(self._parts.values()), job.cases[0], *told, **more))
+    def _tell(self, case: Case, *told: float, **more: Any) -> None:
+        self._listen(Stand(self._done, sum(self._parts.values()), case, *told, **more))
 
 
 def work(
@@ -171,14 +170,16 @@ def work(
                     yield run(where, job, means, tally.telling(job))
                 elif job.turn == "finished":
                     tally.finished(job)
-                else:
-                    tally.waiting(job)
-                    yield None
+                else:  # others are at all that is left: not asked again too often
+                    until = time.monotonic() + POLL
+                    while time.monotonic() < until:
+                        yield None
 
         for found in together(works(), at_once(todo, means.images, means.budget)):
             settle(BEHIND)
             if found is None:
                 settle(0)
+                tally.waiting(todo[-1].settings[0].case)
                 time.sleep(POLL)
             else:
                 writing.append(pool.submit(write, where, *found, means.keep_images, claimed.release))

@@ -201,8 +201,9 @@ def test_workers_leave_each_other_their_batches(whole, prepared, begun, recorded
 
     def sleep(seconds):
         assert sorted(store.parts(where)) == sorted([second, third])  # all but the living one's
+        if not waited:
+            other.communicate(b"\n")
         waited.append(seconds)
-        other.communicate(b"\n")
 
     monkeypatch.setattr(time, "sleep", sleep)
     assert run.drive(where, sweep, (0, 1), finished=set()) == sweep.cases
