@@ -162,20 +162,8 @@ def work(
             tally.written(job, evaluations)
 
     with claims.holding(where) as claimed, ahead(ahead_of_time), ThreadPoolExecutor(1, "store") as pool:
-
-        def works() -> Iterator[Turns[tuple[Job, Outcome]] | None]:
-            for job in jobs(where, todo, finished):
-                if job.turn == "run":
-                    claimed.hold(job.name)
-                    yield run(where, job, means, tally.telling(job))
-                elif job.turn == "finished":
-                    tally.finished(job)
-                else:  # others are at all that is left: not asked again too often
-                    until = time.monotonic() + POLL
-                    while time.monotonic() < until:
-                        yield None
-
-        for found in together(works(), at_once(todo, means.images, means.budget)):
+        works = begun(where, jobs(where, todo, finished), means, tally, claimed.hold)
+        for found in together(works, at_once(todo, means.images, means.budget)):
             settle(BEHIND)
             if found is None:
                 settle(0)
@@ -185,6 +173,22 @@ def work(
                 writing.append(pool.submit(write, where, *found, means.keep_images, claimed.release))
         settle(0)
     return tally.ran
+
+
+def begun(
+    where: Place, queue: Iterator[Job], means: Means, tally: Tally, hold: Callable[[str], None]
+) -> Iterator[Turns[tuple[Job, Outcome]] | None]:
+    """The attacks on the batches whose turn it is, claimed; None while others are at all that is left."""
+    for job in queue:
+        if job.turn == "run":
+            hold(job.name)
+            yield run(where, job, means, tally.telling(job))
+        elif job.turn == "finished":
+            tally.finished(job)
+        else:
+            until = time.monotonic() + POLL  # before that nobody looks again
+            while time.monotonic() < until:
+                yield None
 
 
 def jobs(where: Place, todo: Sequence[Batch], finished: set[str]) -> Iterator[Job]:
