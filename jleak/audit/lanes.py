@@ -129,11 +129,6 @@ def update(where: Layout, fn: Callable, shared: PyTree, lanes: PyTree, before: P
     return _spread(where, local, 1, 3)(shared, lanes, before, going)
 
 
-def arranged(where: Layout, tree: PyTree, order: np.ndarray) -> PyTree:
-    """The leaves' rows in that order, on their devices."""
-    return put(where, jax.tree.map(lambda leaf: leaf[order], tree))
-
-
 def put(where: Layout, tree: PyTree) -> PyTree:
     """`tree` with its leading axis spread over the devices."""
     return jax.device_put(tree, sharding(where)) if where.devices > 1 else tree

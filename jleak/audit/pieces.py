@@ -1,6 +1,7 @@
 """Drives the attacks of one or several cases piece by piece: progress, snapshots, races, stop and go on."""
 
 import math
+import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ def turns(
             now.snapshots[share] = np.clip(found[0].x, 0, 1)
         if now.alive.any() and (now.alive != before.alive).any():
             slot, laid = laid.place.slot, lay(where, given, now.alive)
-            now = now._replace(states=lanes.arranged(where, now.states, slot[laid.place.lane]))
+            now = now._replace(states=programs.in_slots(where, now.states, slot[laid.place.lane]))
         if now.piece < attacker.pieces and now.alive.any():
             keeping.save(attacker, now)
     images = {"snapshots": np.stack(list(now.snapshots.values())), "shares": np.array(list(now.snapshots))}
@@ -128,9 +129,8 @@ def middle(losses: Float[np.ndarray, "victims restarts"]) -> float:
     (1.5, inf)
     """
     lowest = losses.min(axis=1)
-    finite = np.sort(lowest[np.isfinite(lowest)])
-    half = finite.size // 2
-    return float(finite[half] + finite[~half]) / 2 if finite.size else math.inf
+    finite = lowest[np.isfinite(lowest)].tolist()
+    return statistics.median(finite) if finite else math.inf
 
 
 def moments(pieces: int, shots: int) -> set[int]:

@@ -226,8 +226,13 @@ def by_victim(runs: Reconstruction, slots: Array, restarts: int) -> Reconstructi
 def arranged(where: Layout, given: Given, lane: np.ndarray) -> Given:
     """What the attacker's programs are given, with this lane in each slot; sent to where they compute."""
     shared, own = apart(given)
-    keys, victim = lanes.put(where, rows(own, lane))
+    keys, victim = in_slots(where, own, lane)
     return lanes.everywhere(where, shared)._replace(keys=keys, victim=victim)
+
+
+def in_slots(where: Layout, tree: PyTree, order: np.ndarray) -> PyTree:
+    """The leaves' rows in that order, on their devices."""
+    return lanes.put(where, rows(tree, order))
 
 
 @jax.jit

@@ -28,14 +28,14 @@ MEANING = {
 """What each status says of an image, in a few words."""
 
 SEARCHED = ("snapshots", "losses", "spent")
-"""Arrays of a search's course (`jleak.audit.pieces.attack`) whose second axis is that of the victims."""
+"""Arrays of a search's course (`jleak.audit.pieces.turns`) whose second axis is that of the victims."""
 
 
 class Told(NamedTuple):
     """What the programs have told of some victims.
 
     Attributes:
-      sent: what the clients share, `jleak.audit.trial.Truth`.
+      sent: what the clients share, `jleak.audit.sides.Truth`.
       rec: the reconstructions.
       finite: of each lane whether it ever had a finite loss, by case.
       found: the scores.

@@ -10,6 +10,9 @@ Result = TypeVar("Result")
 Turns = Generator[None, None, Result]
 """Work that gives others a turn (`yield`) before it waits for the devices, or when it has taken long."""
 
+OVER = object()
+"""In place of a work: there are no more."""
+
 
 def alone(work: Turns[Result]) -> Result:
     """The result of a work that shares with nobody.
@@ -64,25 +67,19 @@ def together(works: Iterator[Turns[Result] | None], most: int) -> Iterator[Resul
     [None, 'a']
     """
     under_way: deque[Turns[Result]] = deque()
-    more = True
-    while more or under_way:
-        idle = False
-        while more and not idle and len(under_way) < most:
-            try:
-                work = next(works)
-            except StopIteration:
-                more = False
-            else:
-                idle = work is None
-                under_way.extend([] if work is None else [work])
-        if not under_way:
-            if idle:
-                yield None
-            continue
-        work = under_way.popleft()
-        try:
-            next(work)
-        except StopIteration as end:
-            yield end.value
-        else:
+    while True:
+        work = next(works, OVER) if len(under_way) < most else None
+        if work not in (None, OVER):
             under_way.append(work)
+        elif under_way:
+            work = under_way.popleft()
+            try:
+                next(work)
+            except StopIteration as end:
+                yield end.value
+            else:
+                under_way.append(work)
+        elif work is OVER:
+            return
+        else:
+            yield None

@@ -19,6 +19,7 @@ from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.recovery import ENTRIES
 from jleak.audit.parts import floats_of, model_of, split
 from jleak.audit.pieces import Tell
+from jleak.audit.programs import in_slots
 from jleak.audit.results import device, significant, versions
 from jleak.audit.store import Record
 from jleak.check import InputError
@@ -134,7 +135,7 @@ def spread_over(case: MeasureCase, each: int, picks: Int[np.ndarray, "lanes n"],
     where = lanes.layout(len(picks), most)
     place = lanes.placing(where, np.ones(len(picks), bool))
     every = (jnp.arange(len(picks)) // each, keys_each(case, "client", each).reshape(-1), jnp.asarray(picks))
-    return Spread(where, lanes.arranged(where, every, place.lane), place.slot, (case.models, each))
+    return Spread(where, in_slots(where, every, place.lane), place.slot, (case.models, each))
 
 
 def of_batches(

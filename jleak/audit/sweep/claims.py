@@ -121,4 +121,5 @@ def holding(where: Place) -> Iterator[Holding]:
         over.set()
         renewing.join()
         for name in list(held):
-            release(name)
+            with contextlib.suppress(OSError):  # of a disk that is gone: told already
+                release(name)

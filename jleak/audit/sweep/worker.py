@@ -103,7 +103,7 @@ class Tally:
 
         def tell(part: float, loss: float) -> None:
             self._parts[job.name] = part * len(job.cases)
-            self._tell(job.cases[0], loss)
+            self._tell(job.cases[0], loss=loss)
 
         return tell
 
@@ -122,8 +122,8 @@ class Tally:
         """Others are at all that is left, such as this case."""
         self._tell(case, waiting=True)
 
-    def _tell(self, case: Case, *told: float, **more: Any) -> None:
-        self._listen(Stand(self._done, sum(self._parts.values()), case, *told, **more))
+    def _tell(self, case: Case, **more: Any) -> None:
+        self._listen(Stand(self._done, sum(self._parts.values()), case, **more))
 
 
 def work(
