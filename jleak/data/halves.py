@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from jleak.check import InputError
 from jleak.data.images import Images, chosen
@@ -33,13 +33,23 @@ def halves(key: Key, images: Images) -> Pools:
     >>> halves(jax.random.key(0), digits()).public.name
     'digits, public half'
     """
-    place = within_class(key, images)
-    private = place % 2 == 0
+    private = is_private(key, images)
     if private.all():
         raise InputError(
             f"{images.name} has no class of two images, so no public half; name a data set with public=..."
         )
     return Pools(part(images, private, "private"), part(images, ~private, "public"))
+
+
+def is_private(key: Key, images: Images) -> Bool[np.ndarray, " size"]:
+    """Which images of a data set are its private half.
+
+    >>> from jleak.data.digits import digits
+    >>> key = jax.random.key(0)
+    >>> int(is_private(key, digits()).sum()) == halves(key, digits()).private.size
+    True
+    """
+    return within_class(key, images) % 2 == 0
 
 
 def part(images: Images, mask: np.ndarray, side: str) -> Images:

@@ -1,12 +1,15 @@
 """What every measure of leakage is to whoever runs it, whatever it measures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jleak.types import Client, Loss, Model, Params, Threat
+
+Kernels = tuple[tuple[int, ...] | None, ...]
+"""Of each layer the shape of its kernel, or None; static."""
 
 
 class Subject(NamedTuple):
@@ -37,6 +40,9 @@ class Sample(NamedTuple):
       split: 0 for training, 1 for validation, 2 for test (`jleak.leakage.usable`).
       sets: which batches are matched in all but the attribute. All three on the host: what is computed is
         shaped by them.
+      kernels: for measures that look at kernels, of each layer the shape of its kernel where it slides over
+        an image, and rows are then whole gradients; else None (`jleak.leakage.usable.spatial_kernels`).
+        Empty for other measures.
     """
 
     rows: tuple[Float[Array, "m k"], ...]
@@ -44,6 +50,7 @@ class Sample(NamedTuple):
     value: Int[np.ndarray, " m"]
     split: Int[np.ndarray, " m"]
     sets: Int[np.ndarray, " m"]
+    kernels: Kernels = ()
 
 
 class Leak(NamedTuple):
@@ -52,10 +59,14 @@ class Leak(NamedTuple):
     Attributes:
       layers: numbers of every layer, input first, by name.
       whole: numbers of the whole update, by name.
+      pvi: of measures that learn from many updates, where they know it: pointwise usable information of each
+        test update, in bits, layer by layer and last by all layers together. On `images` it is that of the
+        batch's first image.
     """
 
     layers: dict[str, Float[Array, " layers"]]
     whole: dict[str, Float[Array, ""]]
+    pvi: Float[Array, "sets tests"] | None = None
 
 
 class Measure(NamedTuple):
@@ -72,6 +83,8 @@ class Measure(NamedTuple):
       prepare: of a measure on batches, `images -> known`: what it takes from public images, (m, h, w, c),
         the same for every batch.
       traced: whether JAX can compile it.
+      kernels: whether it looks at kernels as such (`Sample.kernels`).
+      note: what is to be said beside its numbers, of layers of these names and kernels.
     """
 
     on: str
@@ -81,6 +94,8 @@ class Measure(NamedTuple):
     unit: str = ""
     prepare: Callable[[Float[Array, "m h w c"]], Any] = lambda images: None
     traced: bool = True
+    kernels: bool = False
+    note: Callable[[Sequence[str], Kernels], str] = lambda names, kernels: ""
 
 
 ON = ("batch", "images", "attribute")

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jleak.check import InputError, number, one_of, whole
 from jleak.leakage.jacobian import factor
-from jleak.leakage.layers import Rows
 from jleak.leakage.measure import Leak, Measure, Sample
 from jleak.leakage.mixing import mixing as mixed
 from jleak.leakage.mutual_information import ESTIMATORS, Estimate
@@ -16,18 +15,11 @@ from jleak.leakage.mutual_information.hierarchical import hierarchical
 from jleak.leakage.mutual_information.jacobian import jacobian_gaussian, jacobian_lanczos
 from jleak.leakage.sensitivity import sensitivity as sensitive
 from jleak.leakage.subspace import subspace_distance as distance_between
-from jleak.leakage.usable import FAMILIES, joined, ridge, usable
-from jleak.metrics.attributes import accuracy, auc, balanced_accuracy
+from jleak.leakage.usable.measure import named, usable_information
 from jleak.tree import stream
-
-ALL = "all"
-"""The name of all layers together, among those of the single ones."""
 
 LINEARISED = {"jacobian_gaussian": jacobian_gaussian, "jacobian_lanczos": jacobian_lanczos}
 """Estimators of mutual information that look at one batch."""
-
-OF = ("images", "attribute")
-"""What information can be of."""
 
 
 def mixing() -> Measure:
@@ -91,8 +83,7 @@ def mutual_information(
         whose = key, subject.model, subject.client, subject.params, batch
         found = LINEARISED[estimator](*whose, sigma=sigma, factor=known, draws=draws)
         layers = {"nats": found.layers, "increment": found.increments, "sigma": found.sigmas}
-        of_one = {"sample": found.samples.mean(), "most": found.samples.max()}
-        of_one |= {} if estimator == "jacobian_lanczos" else {"mse": found.mse.mean()}
+        of_one = {"sample": found.samples.mean(), "most": found.samples.max(), "mse": found.mse.mean()}
         return Leak(layers, {"total": found.total, **of_one})
 
     return Measure("batch", fn, "nats", "sample", "nats", lambda images: factor(images, components))
@@ -115,67 +106,6 @@ def _from_pairs(estimator: Callable[..., Estimate], sigma: float) -> Callable[..
         return Leak(layers, {"total": total.nats} | {name: getattr(total, name) for name in numbers[1:]})
 
     return fn
-
-
-def usable_information(
-    *, of: str = "attribute", family: str = "mlp", seeds: int = 1, permutations: int = 10
-) -> Measure:
-    """What a probe learns from each layer, of an attribute or of the images (`jleak.leakage.usable`).
-
-    Args:
-      of: `attribute`, whose probes are of the family; or `images`, where an inverter is learnt by ridge
-        regression (and the other settings do not count): of a batch, its first image.
-      family: of `jleak.leakage.usable.FAMILIES`, but for `conv`, which needs more than rows.
-      seeds: trainings of each probe.
-      permutations: trainings on permuted values, for what a layer that says nothing would reach.
-
-    >>> usable_information(of="images").unit, usable_information().whole
-    ('bits a pixel', 'ratio')
-    """
-    one_of("of", of, OF)
-    one_of("family", family, [name for name in FAMILIES if name != "conv"])
-    whole("seeds", seeds)
-    whole("permutations", permutations, least=0)
-    if of == "images":
-        return Measure("images", _inverted, "information", "information", "bits a pixel")
-
-    def fn(key, sample):
-        rows = together(sample)
-        found = usable(
-            key,
-            rows,
-            sample.value,
-            sample.split,
-            sets=sample.sets,
-            family=FAMILIES[family](),
-            seeds=seeds,
-            permutations=permutations,
-        )
-        numbers = {n: getattr(found, n) for n in ("ratio", "bits", "raw", "low", "high", "null", "p")}
-        return split_off(numbers | _rated(found.probabilities, sample))
-
-    return Measure("attribute", fn, "ratio", "ratio", "share", traced=family != "boosted_trees")
-
-
-def _rated(probabilities: Float[Array, "sets tests values"], sample: Sample) -> dict[str, Array]:
-    """How often the probes are right about the test updates; `auc` of two values alone."""
-    true = jnp.asarray(sample.value[sample.split == 2])
-    values = probabilities.shape[-1]
-    guess = probabilities.argmax(-1)
-    rated = {
-        "accuracy": jnp.stack([accuracy(one, true).value for one in guess]),
-        "balanced": jnp.stack([balanced_accuracy(one, true, classes=values).value for one in guess]),
-    }
-    if values == 2:
-        areas = [auc(one[:, 1], true) for one in probabilities]
-        for name, part in zip(("auc", "auc_low", "auc_high"), zip(*areas, strict=True), strict=True):
-            rated[name] = jnp.stack(part)
-    return rated
-
-
-def _inverted(key: Array, sample: Sample) -> Leak:
-    found = ridge(together(sample), sample.x[:, 0], sample.split)
-    return split_off({"information": found.bits_per_pixel, "bits": found.bits, "mse": found.mse})
 
 
 def subspace_distance(*, k: int = 4, centred: bool = False, splits: int = 8) -> Measure:
@@ -217,25 +147,6 @@ def subspace_distance(*, k: int = 4, centred: bool = False, splits: int = 8) -> 
         return Leak(layers, {"excess": layers["excess"].max()})
 
     return Measure("attribute", fn, "excess", "excess", "of a right angle")
-
-
-def named(rows) -> Rows:
-    """Layers by number, which sort as they are."""
-    return {f"{i:04d}": row for i, row in enumerate(rows)}
-
-
-def together(sample: Sample) -> Rows:
-    """The layers, and last all of them side by side."""
-    rows = named(sample.rows)
-    return {**rows, ALL: joined(rows, sample.split)}
-
-
-def split_off(numbers: dict[str, Float[Array, " sets"]]) -> Leak:
-    """The numbers of the layers, and those of all of them together, which come last."""
-    return Leak(
-        {name: values[:-1] for name, values in numbers.items()},
-        {name: values[-1] for name, values in numbers.items()},
-    )
 
 
 MEASURES = {

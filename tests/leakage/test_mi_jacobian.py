@@ -9,7 +9,8 @@ from jleak.check import InputError
 from jleak.clients import fedsgd
 from jleak.leakage.jacobian import factor, linear, randomness
 from jleak.leakage.layers import layer_names
-from jleak.leakage.mutual_information.jacobian import jacobian_gaussian, jacobian_lanczos, quadrature
+from jleak.leakage.mutual_information.jacobian import jacobian_gaussian, jacobian_lanczos
+from jleak.leakage.mutual_information.lanczos import quadrature, solved
 from jleak.losses import cross_entropy
 from jleak.models import lenet, mlp
 from jleak.types import Batch, Model
@@ -67,9 +68,11 @@ def test_information_of_a_mean_is_its_closed_form(a, estimator, n):
     np.testing.assert_allclose(found.layers[0], first, rtol=rtol)  # `second`, which the model runs first
     np.testing.assert_allclose(found.increments, [first, total - first], rtol=rtol)
     np.testing.assert_allclose(found.bits, total / np.log(2), rtol=rtol)
-    if estimator is jacobian_gaussian:  # Gauss and Markov: prior less what the observation takes away
-        gain = a.T.astype(float) / n @ np.linalg.inv(sigma**2 * eye + a @ a.T / n) @ a.astype(float) / n
-        np.testing.assert_allclose(found.mse, np.trace(np.eye(D) - gain) / D, rtol=rtol)
+    # Gauss and Markov: prior less what the observation takes away
+    gain = a.T.astype(float) / n @ np.linalg.inv(sigma**2 * eye + a @ a.T / n) @ a.astype(float) / n
+    left = np.trace(np.eye(D) - gain) / D
+    np.testing.assert_allclose(found.mse, left, rtol=rtol)
+    assert (abs(found.mse - left) < 1e-5 + 4 * found.mse_errors).all()
     if estimator is jacobian_lanczos:
         assert abs(found.total - total) < 4 * found.error
 
@@ -136,6 +139,9 @@ def test_lanczos_agrees_with_the_columns(held, exact):
     np.testing.assert_allclose(found.total, exact.total, rtol=0.1)
     np.testing.assert_allclose(found.layers, exact.layers, rtol=0.15)
     assert (abs(found.samples - exact.samples) < 4 * found.sample_errors).all()
+    assert (abs(found.mse - exact.mse) < 4 * found.mse_errors + 1e-8).all()
+    unseen = (f**2).sum() / f.shape[1]  # what remains of an image where nothing is told: nearly all, here
+    np.testing.assert_allclose(unseen - found.mse, unseen - exact.mse, rtol=0.3)
 
 
 def test_only_the_ratio_of_update_and_resolution_counts(a):
@@ -180,6 +186,17 @@ def test_quadrature_is_exact_in_a_space_that_is_exhausted():
     for steps in (2, 10):
         found = quadrature(lambda z: jnp.asarray(values, jnp.float32) * z, jnp.asarray(v, jnp.float32), steps)
         np.testing.assert_allclose(found, true, rtol=1e-4)
+
+
+def test_products_are_solved_as_by_numpy():
+    """Also of rank below the number of steps, where the space is exhausted before."""
+    rng = np.random.default_rng(0)
+    for rank in (3, 12):
+        a, v = rng.normal(size=(rank, 12)), rng.normal(size=(3, 4))
+        b = jnp.asarray(a.T @ a, jnp.float32)
+        found = solved(lambda z, b=b: (b @ z.ravel()).reshape(3, 4), jnp.asarray(v, jnp.float32), 12)
+        true = np.linalg.solve(np.eye(12) + a.T @ a, v.ravel()).reshape(3, 4)
+        np.testing.assert_allclose(found, true, atol=2e-4)
 
 
 def test_the_factor_has_the_covariance_of_the_images():

@@ -15,13 +15,13 @@ LAYERS = ["conv0", "head"]
 SIGMAS = (0.01, 0.1, 0.2, 0.5, 1.0)
 
 
-def record(case, arrays, main, path):
+def record(case, arrays, main, path, **more):
     """A finished case with these arrays."""
     made = {
         "case_id": case.case_id, "kind": "measure", **case.to_json(), "on": "batch", "main": main,
         "status": "ok", "names": LAYERS, "sizes": [30, 9], "layers": {}, "whole": {}, "accuracy": None,
         "seconds": 1.0, "compile_seconds": 0.0, "device": "cpu:cpu",
-        "versions": {"jleak": "0", "python": "3"},
+        "versions": {"jleak": "0", "python": "3"}, **more,
     }  # fmt: skip
     store.add_record(path, {r["case_id"]: r for r in store.read_records(path)}, made, arrays)
     return made
@@ -159,3 +159,48 @@ def test_measures_that_no_attack_is_beside_are_shown_alone(run):
 def test_a_case_in_a_line():
     case = MeasureCase(measure="recovery", client="fedavg", batch=10, measure_args={"attack": "dlg:steps=9"})
     assert measures_line(case) == "lenet, fedavg, batch 10: dlg:steps=9"
+
+
+@pytest.fixture
+def exposing(run):
+    """Two seeds of a measure that knows records, whose probes differ by layer; other cases know none."""
+    main, path = {"layer": "ratio", "whole": "ratio", "unit": "share"}, run
+    for seed, bits in ((0, (3.0, 1.0)), (1, (2.0, None))):
+        case = MeasureCase(measure="usable_information", models=2, records=3, seed=seed)
+        top = [
+            {
+                "record": 100 * seed + i, "label": "seven", "bits": {"median": b, "low": b, "high": b},
+                "batches": 1, "layer": "head", "of_layer": b,
+            }
+            for i, b in enumerate(bits)
+        ]  # fmt: skip
+        arrays = {
+            "layers/ratio": np.full((2, 2), 0.5), "whole/ratio": np.full(2, 0.5),
+            "exposed/record": np.arange(2), "exposed/images": np.full((2, 4, 4, 1), bits[0] / 3),
+        }  # fmt: skip
+        told = {"records": 40, "median": 0.25, "top": top}
+        record(case, arrays, main, path, exposed=told, note="conv probes for conv0")
+    return [b for b in rows.blocks(store.read_records(run), run) if b.ranked]
+
+
+def test_the_most_exposed_records_of_all_seeds_come_first(exposing):
+    ((column, ranking),) = exposing[0].ranked
+    assert [(one.record, one.seed) for one in ranking.top] == [(0, 0), (100, 1), (1, 0), (101, 1)]
+    assert [float(one.image.max()) for one in ranking.top[:2]] == [1.0, pytest.approx(2 / 3)]
+    assert (ranking.records, ranking.median, column.note) == (80, 0.25, "conv probes for conv0")
+    assert set(column.whole) == {"ratio"}
+
+
+def test_they_are_told_on_screen_and_page_with_their_pictures(run, exposing):
+    screen = Console(record=True, width=150)
+    for table in console.tables(exposing, 150):
+        screen.print(table)
+    pictures = figures.draw(exposing, run)
+    text = page.html(exposing, pictures, store.read_settings(run))
+    for shown in (screen.export_text(), text):
+        for part in ("Most exposed records", "seven", "head 2", "80 test records has 0.25 bits"):
+            assert part in shown
+        assert "usable information: conv probes for conv0." in shown and "seed" in shown
+    assert [p.path.name for p in pictures] == [
+        f"{kind}-lenet_on_digits_untrained_batch_1_no_defense.png" for kind in ("map", "exposed")
+    ]

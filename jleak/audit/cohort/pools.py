@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jaxtyping import Int
 
 from jleak import data
 from jleak.audit.cohort.setting import Cohort
 from jleak.check import InputError
 from jleak.data import Images, Pools, halves
+from jleak.data.halves import is_private
 from jleak.tree import stream
 
 Sets = dict[str, Images]
@@ -46,3 +49,18 @@ def pools(case: Cohort, sets: Sets) -> Pools:
             f"{images.classes} classes, {public.name} has {public.shape} and {public.classes}; convert one"
         )
     return Pools(images, public)
+
+
+def places(case: Cohort, sets: Sets) -> Int[np.ndarray, " size"]:
+    """Where in the case's data set its private images stand.
+
+    >>> from jleak.audit.labels.case import LabelCase
+    >>> from jleak.data import digits
+    >>> case, sets = LabelCase(attack="llg"), {"digits": digits()}
+    >>> bool((digits().x[places(case, sets)] == pools(case, sets).private.x).all())
+    True
+    """
+    images = sets[case.dataset]
+    if case.public:
+        return np.arange(images.size)
+    return np.flatnonzero(is_private(stream(jax.random.key(case.seed), "halves"), images))

@@ -13,7 +13,7 @@ from jleak.audit.cohort.setting import DRAWN
 from jleak.audit.cohort.stages import Memory, Sides, of, placed
 from jleak.audit.driver import Progress, kept
 from jleak.audit.measures.case import MeasureCase
-from jleak.audit.measures.programs import of_updates, subject
+from jleak.audit.measures.programs import kernels_of, lengths, of_updates, subject
 from jleak.audit.measures.trial import drawn_for, measure_of, trial
 from jleak.audit.parts import floats_of, model_of
 from jleak.audit.store import Record
@@ -96,7 +96,8 @@ def learns(case: MeasureCase, model: Model, measure: Measure, drawn: Draws) -> N
     """
     if not measure.traced:
         return
-    widths = [min(size, case.width) for size in layer_sizes(model)]
-    rows = tuple(jax.ShapeDtypeStruct((1, case.updates, width), jnp.float32) for width in widths)
+    kernels = kernels_of(measure, model)
+    each = lengths(layer_sizes(model), case.width, kernels)
+    rows = tuple(jax.ShapeDtypeStruct((1, case.updates, length), jnp.float32) for length in each)
     x = jax.ShapeDtypeStruct((case.updates, case.batch, *model.shape), jnp.float32)
-    jax.eval_shape(of_updates(measure, drawn), jax.random.split(jax.random.key(0), 1), rows, x)
+    jax.eval_shape(of_updates(measure, drawn, kernels), jax.random.split(jax.random.key(0), 1), rows, x)

@@ -13,8 +13,9 @@ from jleak.audit.lanes import Layout
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.parts import Floats, client_of, defense_of, loss_of, threat_of
 from jleak.leakage.layers import by_layer, layer_names, layer_sizes
-from jleak.leakage.measure import Leak, Measure, Sample, Subject
+from jleak.leakage.measure import Kernels, Leak, Measure, Sample, Subject
 from jleak.leakage.projection import Plan, plan, sketched
+from jleak.leakage.usable import spatial_kernels
 from jleak.leakage.usable.protocols import Draws
 from jleak.types import Key, Model, Params
 
@@ -45,10 +46,11 @@ def of_batches(case: MeasureCase, model: Model, measure: Measure, where: Layout)
     return program
 
 
-def updates(case: MeasureCase, model: Model, where: Layout) -> Callable:
+def updates(case: MeasureCase, model: Model, kernels: Kernels, where: Layout) -> Callable:
     """`(params, pool, key, floats, lanes) -> rows`: each layer's, of every slot; lanes as of `of_batches`.
 
-    A layer longer than `case.width` is sketched, by the key, alike in all updates; a shorter one is as it is.
+    A layer longer than `case.width` is sketched, by the key, alike in all updates; a shorter one, and one
+    whose kernel is looked at as such, is as it is.
     """
     names, sizes = layer_names(model), layer_sizes(model)
 
@@ -60,17 +62,32 @@ def updates(case: MeasureCase, model: Model, where: Layout) -> Callable:
             update = subject(case, model, own, floats).client(own_key, own, pool.batch(picks))
             return shortened(by_layer(names, update), by, case.width)
 
-        by = plans(key, sizes, case.width)
+        by = plans(key, sizes, case.width, kernels)
         return lanes.over(where, one, (params, pool, by, floats), slots)
 
     return program
 
 
-def plans(key: Key, sizes: Sequence[int], width: int) -> tuple[Plan | None, ...]:
+def kernels_of(measure: Measure, model: Model) -> Kernels:
+    """The model's kernels, for a measure that looks at them; else none."""
+    return tuple(spatial_kernels(model).values()) if measure.kernels else ()
+
+
+def lengths(sizes: Sequence[int], width: int, kernels: Kernels = ()) -> tuple[int, ...]:
+    """How many numbers a row of each layer has: at most `width`, but all of a kernel looked at as such.
+
+    >>> lengths((40, 9, 50), 16, ((3, 3, 1, 4), None, None))
+    (40, 9, 16)
+    """
+    whole = kernels or (None,) * len(sizes)
+    return tuple(size if shape else min(size, width) for size, shape in zip(sizes, whole, strict=True))
+
+
+def plans(key: Key, sizes: Sequence[int], width: int, kernels: Kernels = ()) -> tuple[Plan | None, ...]:
     """How layers of these sizes are sketched to `width`, a key for each, by its place; None: not at all."""
     return tuple(
-        plan(jax.random.fold_in(key, i), size, width) if size > width else None
-        for i, size in enumerate(sizes)
+        plan(jax.random.fold_in(key, i), size, width) if size > length else None
+        for i, (size, length) in enumerate(zip(sizes, lengths(sizes, width, kernels), strict=True))
     )
 
 
@@ -85,28 +102,32 @@ def shortened(
     return tuple(row if of is None else sketched(row, of, width) for row, of in zip(layers, by, strict=True))
 
 
-def of_updates(measure: Measure, drawn: Draws) -> Callable:
+def of_updates(measure: Measure, drawn: Draws, kernels: Kernels) -> Callable:
     """`(keys, rows, x) -> Leak` of each model; which images the rows are of, x, all models share."""
 
     def program(keys, rows, x):
         def one(args):
             key, rows = args
-            return measure.fn(key, sample(drawn, rows, x))
+            return measure.fn(key, sample(drawn, rows, x, kernels))
 
         return lax.map(one, (keys, rows))
 
     return program
 
 
-def sample(drawn: Draws, rows: tuple[Float[Array, "m k"], ...], x: Float[Array, "m n h w c"]) -> Sample:
+def sample(
+    drawn: Draws, rows: tuple[Float[Array, "m k"], ...], x: Float[Array, "m n h w c"], kernels: Kernels = ()
+) -> Sample:
     """One model's updates of these batches."""
-    return Sample(rows, x, drawn.value, drawn.split, drawn.sets)
+    return Sample(rows, x, drawn.value, drawn.split, drawn.sets, kernels)
 
 
-def one_after_the_other(measure: Measure, drawn: Draws, keys: Key, rows: tuple, x: Array) -> Leak:
+def one_after_the_other(
+    measure: Measure, drawn: Draws, kernels: Kernels, keys: Key, rows: tuple, x: Array
+) -> Leak:
     """What `of_updates` gives, for a measure that JAX cannot compile."""
     found = [
-        measure.fn(key, sample(drawn, jax.tree.map(lambda leaf, i=i: leaf[i], rows), x))
+        measure.fn(key, sample(drawn, jax.tree.map(lambda leaf, i=i: leaf[i], rows), x, kernels))
         for i, key in enumerate(keys)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)

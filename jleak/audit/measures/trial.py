@@ -11,10 +11,10 @@ from jaxtyping import Array, Int, PyTree
 
 from jleak import catalog, data
 from jleak.audit import lanes
-from jleak.audit.cohort.pools import Sets, pools
+from jleak.audit.cohort.pools import Sets, places, pools
 from jleak.audit.cohort.setting import DRAWN
 from jleak.audit.cohort.stages import Memory, Sides, judged, keys, keys_each, of, placed, shaping, trained
-from jleak.audit.measures import programs
+from jleak.audit.measures import exposed, programs
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.recovery import ENTRIES
 from jleak.audit.parts import floats_of, model_of, split
@@ -41,10 +41,11 @@ SHAPED = ("loss_fn", "client", "client_args", "batch", "defense", "defense_args"
 
 
 class Found(NamedTuple):
-    """What a measure found of all models, and how long it took."""
+    """What a measure found of all models, how long it took, and which updates it learnt from, if any."""
 
     leak: Leak
     seconds: float
+    drawn: Draws | None = None
 
 
 def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Record, dict[str, np.ndarray]]:
@@ -56,9 +57,12 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
     - `layers`, `whole`: of each of the measure's numbers the median and quartiles over models and batches,
       a list a layer, or one;
     - `accuracy`: of the trained models on private images, the mean; an oracle's number, null for untrained;
+    - `exposed`: the records that give most away (`.exposed.told`), where the measure knows them; else null;
+    - `note`: what is to be said beside the numbers;
     - `seconds` of the measure, `compile_seconds`, `device`, `versions`.
 
-    Arrays: each number by name, `layers/NAME` (models, ..., layers) and `whole/NAME` (models, ...).
+    Arrays: each number by name, `layers/NAME` (models, ..., layers) and `whole/NAME` (models, ...);
+    those of the most exposed records (`.exposed.arrays_of`).
     """
     before = memory.programs.seconds
     sides = memory.last("sides", of(case, *DRAWN), lambda: placed(pools(case, sets)))
@@ -66,12 +70,16 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
     stage = trained(case, model, sides, memory, tell)
     measure = measure_of(case)
     run = of_batches if measure.on == "batch" else of_updates
-    leak, seconds = run(case, model, measure, sides, stage.params, memory)
+    leak, seconds, drawn = run(case, model, measure, sides, stage.params, memory)
     arrays = {
         f"{part}/{name}": np.asarray(values)
-        for part, numbers in leak._asdict().items()
+        for part, numbers in (("layers", leak.layers), ("whole", leak.whole))
         for name, values in numbers.items()
     }
+    names, shown = layer_names(model), {}
+    if leak.pvi is not None and drawn is not None:
+        picks = drawn.picks[drawn.split == 2][:, : 1 if measure.on == "images" else None]
+        shown = exposed.arrays_of(np.asarray(leak.pvi), picks, sides.pools.private, places(case, sets))
     return {
         "case_id": case.case_id,
         "kind": "measure",
@@ -79,16 +87,18 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
         "on": measure.on,
         "main": {"layer": measure.layer, "whole": measure.whole, "unit": measure.unit},
         "status": status(arrays),
-        "names": list(layer_names(model)),
+        "names": list(names),
         "sizes": list(layer_sizes(model)),
         "layers": {name: summary(values, keep=1) for name, values in leak.layers.items()},
         "whole": {name: summary(values, keep=0) for name, values in leak.whole.items()},
+        "exposed": exposed.told(shown, names, sides.pools.private.class_names) if shown else None,
+        "note": measure.note(names, programs.kernels_of(measure, model)),
         "accuracy": judged(case, model, sides, stage, memory),
         "seconds": round(seconds, 4),
         "compile_seconds": round(memory.programs.seconds - before, 4),
         "device": device(),
         "versions": versions(),
-    }, arrays
+    }, arrays | shown
 
 
 def measure_of(case: MeasureCase) -> Measure:
@@ -174,31 +184,36 @@ def of_updates(
     clock = time.perf_counter()
     rows = rows_of(case, model, measure, drawn, sides, params, memory)
     x = data.pixels(sides.pools.private.x[drawn.picks])
-    args = (keys(case, "measure"), rows, jnp.asarray(x))
+    args, kernels = (keys(case, "measure"), rows, jnp.asarray(x)), programs.kernels_of(measure, model)
     if measure.traced:
         # batches come split by split, values in turn: only their number shapes the program
         settings = {
             "measure": case.measure,
             "measure_args": case.measure_args,
             "values": int(drawn.value.max()),
+            "kernels": kernels,
         }
-        program = memory.compiled("measure", settings, programs.of_updates(measure, drawn), *args)
+        program = memory.compiled("measure", settings, programs.of_updates(measure, drawn, kernels), *args)
         leak = jax.block_until_ready(program(*args))
     else:
-        leak = programs.one_after_the_other(measure, drawn, *args)
-    return Found(leak, time.perf_counter() - clock)
+        leak = programs.one_after_the_other(measure, drawn, kernels, *args)
+    return Found(leak, time.perf_counter() - clock, drawn)
 
 
 def rows_of(case, model, measure, drawn: Draws, sides: Sides, params: Params, memory: Memory):
     """The updates of all models by layer; those of the case before, where only the measure differs."""
     key = stream(jax.random.key(case.seed), "sketch")
     spread = spread_over(case, case.updates, np.tile(drawn.picks, (case.models, 1)), 2 * case.lanes)
-    args = (params, sides.private, key, floats_of(case), spread.slots)
-    made = programs.updates(case, model, spread.where)
-    program = memory.compiled("updates", shaping(case, *SHAPED, "updates", "width"), made, *args)
+    args, kernels = (
+        (params, sides.private, key, floats_of(case), spread.slots),
+        programs.kernels_of(measure, model),
+    )
+    made = programs.updates(case, model, kernels, spread.where)
+    settings = shaping(case, *SHAPED, "updates", "width") | {"kernels": kernels}
+    program = memory.compiled("updates", settings, made, *args)
     others = ("measure", "measure_args", "records", "draw")
     apart = {k: v for k, v in case.to_json().items() if k not in others}
-    return memory.last("rows", (measure.on, repr(apart)), lambda: spread.gathered(program(*args)))
+    return memory.last("rows", (measure.on, kernels, repr(apart)), lambda: spread.gathered(program(*args)))
 
 
 def drawn_for(case: MeasureCase, measure: Measure, sides: Sides) -> Draws:

@@ -16,7 +16,6 @@ estimator could not be read: this one is jleak's reconstruction of the quantity,
 """
 
 import itertools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -27,6 +26,7 @@ from jaxtyping import Array, Float
 from jleak import linalg
 from jleak.check import InputError, number, whole
 from jleak.leakage.jacobian import linear, randomness
+from jleak.leakage.mutual_information.lanczos import quadrature, solved
 from jleak.tree import stream
 from jleak.types import Batch, Client, Key, Model, Params
 
@@ -44,9 +44,10 @@ class Information(NamedTuple):
       samples: I(x_i; G), of each image alone.
       mse: of each image, the mean squared error of a pixel that remains when all of this is known, at best:
         that of its mean given G, tr(F^T (I + A^T A)^-1 F) / d over its own columns. Directions that F leaves
-        out are not in it. NaN where it was not computed.
+        out are not in it.
       sigmas: the resolution at which each layer was seen, its own randomness included.
-      error, sample_errors: standard errors of the total and of the samples; 0 where they are exact.
+      error, sample_errors, mse_errors: standard errors of the total, of the samples and of mse; 0 where they
+        are exact.
     """
 
     total: Float[Array, ""]
@@ -57,6 +58,7 @@ class Information(NamedTuple):
     sigmas: Float[Array, " layers"]
     error: Float[Array, ""]
     sample_errors: Float[Array, " n"]
+    mse_errors: Float[Array, " n"]
 
     @property
     def bits(self) -> Float[Array, ""]:
@@ -126,6 +128,7 @@ def jacobian_gaussian(
         sigmas,
         jnp.zeros(()),
         jnp.zeros(n),
+        jnp.zeros(n),
     )
 
 
@@ -147,8 +150,11 @@ def jacobian_lanczos(
     Random signs v give E[v^T log(I + A^T A) v]; each is computed in the Krylov space of `steps` products with
     A^T A, a JVP and a VJP each (Ubaru, Chen and Saad, "Fast Estimation of tr(f(A))", SIAM J. Matrix Anal.
     Appl. 2017). All parts of the result share the signs. One image's part is a difference of two estimates:
-    look at its error. It takes (1 + n + 2 layers) x probes x steps of them, and the memory of a few updates
+    look at its error. It takes (2 + n + 2 layers) x probes x steps of them, and the memory of a few updates
     and of `steps` batches.
+
+    The error that remains is a trace, too: with a random z_i for each image, E[z_i z_i^T] = F F^T, that of
+    image i is E[z_i^T y_i] / d, y = (I + A^T A)^-1 z from such a space. Too few steps make it too small.
 
     Args:
       key, model, client, params, batch, sigma, factor, draws: as `jacobian_gaussian`.
@@ -188,41 +194,20 @@ def jacobian_lanczos(
 
         return lax.map(one, signs)
 
+    def least(z):
+        every = jnp.ones(count), jnp.ones(n)
+        y = solved(lambda v: product(v, *every), z, min(steps, z.size))
+        return (z * y).sum(1) / factor.shape[1]
+
     signs = jax.random.rademacher(stream(key, "probes"), (probes, n, len(factor)), factor.dtype)
     found = lax.map(part, _parts(count, n))
-    return _assembled(found, sigmas)
+    return _assembled(found, lax.map(least, _with_products(factor, signs)).T, sigmas)
 
 
-def quadrature(
-    product: Callable[[Float[Array, "..."]], Float[Array, "..."]], v: Float[Array, "..."], steps: int
-) -> Float[Array, ""]:
-    """v^T log(I + B) v for a symmetric B >= 0 that is known by its products: Lanczos, orthogonalised twice.
-
-    Exact after as many steps as B has different eigenvalues.
-
-    >>> found = quadrature(lambda z: jnp.array([1.0, 3.0]) * z, jnp.ones(2), 2)
-    >>> bool(abs(found - jnp.log(2.0) - jnp.log(4.0)) < 1e-5)
-    True
-    """
-    length = jnp.sqrt(jnp.vdot(v, v))
-
-    def step(carry, i):
-        basis, q, back = carry
-        basis = basis.at[i].set(q)
-        w = product(q.reshape(v.shape)).ravel()
-        along = w @ q
-        for _ in range(2):
-            w = w - basis.T @ (basis @ w)
-        size = jnp.sqrt(w @ w)
-        # what is left of a space that is exhausted is rounding
-        go_on = size > 1e-5 * (jnp.abs(along) + back)
-        size = jnp.where(go_on, size, 0.0)
-        return (basis, jnp.where(go_on, w / jnp.where(go_on, size, 1.0), 0.0), size), (along, size)
-
-    first = (jnp.zeros((steps, v.size), v.dtype), v.ravel() / length, jnp.zeros((), v.dtype))
-    _, (along, size) = lax.scan(step, first, jnp.arange(steps))
-    values, vectors = linalg.eigh(jnp.diag(along) + jnp.diag(size[:-1], 1) + jnp.diag(size[:-1], -1))
-    return length**2 * (vectors[0] ** 2 @ jnp.log1p(jnp.maximum(values, 0.0)))
+def _with_products(factor: Float[Array, "r d"], signs: Float[Array, "... r"]) -> Float[Array, "... r"]:
+    """z with E[z z^T] = F F^T, along its axes, so that z^T z is its trace whatever the signs."""
+    axes, sizes, _ = linalg.svd(factor, full_matrices=False)
+    return (signs[..., : len(sizes)] * sizes) @ axes.T
 
 
 def _check(sigma: float, factor: Float[Array, "r d"], batch: Batch) -> None:
@@ -250,8 +235,10 @@ def _parts(layers: int, n: int) -> tuple[Float[Array, "parts layers"], Float[Arr
     return jnp.concatenate([of_layers, jnp.broadcast_to(all_, (n, layers))]), images
 
 
-def _assembled(found: Float[Array, "parts probes"], sigmas: Float[Array, " layers"]) -> Information:
-    """The estimates of `_parts` as what is known of the whole, of layers and of images."""
+def _assembled(
+    found: Float[Array, "parts probes"], least: Float[Array, "n probes"], sigmas: Float[Array, " layers"]
+) -> Information:
+    """The estimates of `_parts`, and of what remains, as what is known of the whole, of layers, of images."""
     count = len(sigmas)
     total, layers, until, without = jnp.split(found, (1, 1 + count, 1 + 2 * count))
     samples = total - without if len(without) else total
@@ -260,10 +247,11 @@ def _assembled(found: Float[Array, "parts probes"], sigmas: Float[Array, " layer
         layers.mean(1),
         jnp.diff(until.mean(1), prepend=0.0),
         samples.mean(1),
-        jnp.full(len(samples), jnp.nan),
+        least.mean(1),
         sigmas,
         _standard_error(total)[0],
         _standard_error(samples),
+        _standard_error(least),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from jleak.leakage.usable.exposure import Exposure, exposure, most_exposed
 from jleak.leakage.usable.families import Family, logistic, mlp
 from jleak.leakage.usable.information import Usable, measured, nested, usable
-from jleak.leakage.usable.kernels import conv, kernel_shapes
+from jleak.leakage.usable.kernels import conv, kernel_shapes, spatial_kernels
 from jleak.leakage.usable.original import Original, reconstruction, ridge
 from jleak.leakage.usable.protocols import Draws, batches, draws
 from jleak.leakage.usable.rows import cumulative, joined, narrowed
@@ -36,6 +36,7 @@ __all__ = [
     "nested",
     "reconstruction",
     "ridge",
+    "spatial_kernels",
     "usable",
 ]
 

@@ -76,6 +76,18 @@ def kernel_shapes(model: Model) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def spatial_kernels(model: Model) -> dict[str, tuple[int, ...] | None]:
+    """The shape of each layer's kernel where it slides over an image: (height, width, inputs, outputs).
+
+    None for a layer whose gradient has no such shape: dense layers, those that normalise, embeddings.
+
+    >>> from jleak.models import lenet
+    >>> list(spatial_kernels(lenet((8, 8, 1), 10)).values())
+    [(5, 5, 1, 12), (5, 5, 12, 12), (5, 5, 12, 12), None]
+    """
+    return {name: shape if len(shape) == 4 else None for name, shape in kernel_shapes(model).items()}
+
+
 def _filters(
     rows: Rows, split: Split, shapes: Mapping[str, tuple[int, ...]]
 ) -> Float[Array, "layers m filters q"]:

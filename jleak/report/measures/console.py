@@ -10,18 +10,27 @@ from rich.table import Table
 from rich.text import Text
 
 from jleak.report.console import captioned
+from jleak.report.measures.exposed import Exposed
 from jleak.report.measures.rows import Block, Column
 from jleak.report.measures.scatter import Points, points
 from jleak.report.rows import Spread
+
+FIRST = 5
+"""Most exposed records of a measure that the terminal shows."""
 
 WIDE = 140
 """Columns of screen from which quartiles are shown."""
 
 
 def tables(found: Sequence[Block], width: int) -> list[Group]:
-    """A map a setting, then what of it predicts the attacks."""
+    """A map a setting with its most exposed records, then what of it predicts the attacks."""
     predicted = points(found)
-    return [*(table(block, width) for block in found), *([predictions(predicted)] if predicted else [])]
+    of_blocks = [
+        shown
+        for block in found
+        for shown in (table(block, width), *([exposures(block, width)] if block.ranked else []))
+    ]
+    return [*of_blocks, *([predictions(predicted)] if predicted else [])]
 
 
 def table(block: Block, width: int) -> Group:
@@ -38,7 +47,8 @@ def table(block: Block, width: int) -> Group:
         if column.status != "ok":
             out.add_row("", "", Text(f"{column.name}: {column.status}", style="red"))
     wholes = [f"{one.name}, {one.main['whole']}: {number(one.total, WIDE)}" for one in block.columns]
-    return captioned(block.title, out, "\n".join(["Of the whole update:", *wholes, caption(block)]))
+    notes = [f"{one.name}: {one.note}." for one in block.columns if one.note]
+    return captioned(block.title, out, "\n".join(["Of the whole update:", *wholes, *notes, caption(block)]))
 
 
 def headed(column: Column) -> str:
@@ -78,6 +88,48 @@ def caption(block: Block) -> str:
     judged = "" if block.accuracy is None else f" Accuracy of the models: {100 * block.accuracy:.0f} %."
     attacked = "\nAn attack's numbers are an oracle's, against the truth." if block.attacks else ""
     return told + judged + attacked
+
+
+def exposures(block: Block, width: int) -> Group:
+    """The records that give most away, the first few of each measure."""
+    out = Table(box=SIMPLE_HEAD)
+    seeds = len({record["seed"] for record in block.records}) > 1
+    out.add_column("measure")
+    for heading in ("record", *(["seed"] if seeds else []), "label", "bits", "batches", "of one layer, most"):
+        out.add_column(heading, justify="right", no_wrap=True)
+    for column, ranking in block.ranked:
+        for i, one in enumerate(ranking.top[:FIRST]):
+            name = escape(column.name) if i == 0 else ""
+            out.add_row(name, *exposed_cells(one, seeds=seeds, width=width))
+        out.add_section()
+    return captioned(f"Most exposed records: {block.title}", out, "\n".join(exposed_caption(block)))
+
+
+def exposed_cells(one: Exposed, *, seeds: bool, width: int) -> list[str]:
+    """What is told of a record."""
+    seed = [str(one.seed)] if seeds else []
+    layer = f"{escape(one.layer)} {of_number(one.of_layer)}"
+    return [str(one.record), *seed, escape(one.label), number(one.bits, width), str(one.batches), layer]
+
+
+def exposed_caption(block: Block) -> list[str]:
+    """What the numbers of records are, and what the middle record has."""
+    middles = [
+        f"{column.name}: the middle one of {found.records} test records has {of_number(found.median)} bits."
+        for column, found in block.ranked
+    ]
+    return [
+        "record: its place in the data set, from 0. bits: by which the probes guess the record (for an",
+        "attribute: that of its batch, whose records share them) better with the update than without, all",
+        "layers together; in several test batches, their mean. Below 0 where they mislead. Median",
+        "[quartiles] over models. The first of many are partly the luckiest: compare with the middle one.",
+        *middles,
+    ]
+
+
+def of_number(value: float) -> str:
+    """A number to three digits, as `number`."""
+    return number(Spread(value, value, value))
 
 
 def predictions(found: Sequence[Points]) -> Group:

@@ -13,6 +13,7 @@ from jleak.report.measures.console import correlated, number, told
 from jleak.report.measures.rows import Block, Column
 from jleak.report.measures.scatter import Points, points
 from jleak.report.palette import COLORS
+from jleak.report.tiles import COLUMNS, Line, tiled
 
 SHOWN = 24
 """Layers up to which a map has their numbers in it."""
@@ -28,7 +29,7 @@ def draw(found: Sequence[Block], run: Path) -> list[Picture]:
     """
     (run / "figures").mkdir(exist_ok=True)
     maps = [layer_map(block, run) for block in found if shown(block)]
-    return [*maps, *scatters(found, run)]
+    return [*maps, *(exposed(block, run) for block in found if block.ranked), *scatters(found, run)]
 
 
 def shown(block: Block) -> list[Column]:
@@ -63,6 +64,24 @@ def layer_map(block: Block, run: Path) -> Picture:
     return saved(
         figure, run, slug("map", block.title.replace(",", "")), f"Where it leaks: {block.title}", text
     )
+
+
+def exposed(block: Block, run: Path) -> Picture:
+    """The records that give most away, a line a measure."""
+    lines = [
+        Line(
+            column.name,
+            [one.image for one in ranking.top[:COLUMNS]],
+            [f"{one.record}\n{number(one.bits)} bits" for one in ranking.top[:COLUMNS]],
+        )
+        for column, ranking in block.ranked
+    ]
+    text = (
+        "The test records that all layers together expose most, most exposed first; below each its place in "
+        "the data set and its pointwise usable information, the median over models."
+    )
+    name = slug("exposed", block.title.replace(",", ""))
+    return saved(tiled(lines), run, name, f"Most exposed records: {block.title}", text)
 
 
 def annotate(axis: Axes, columns: Sequence[Column], shares: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jleak.report.figures import Picture
-from jleak.report.measures.console import correlated, counted, number, told
+from jleak.report.measures.console import correlated, counted, exposed_caption, number, of_number, told
 from jleak.report.measures.rows import Block
 from jleak.report.measures.scatter import points
 from jleak.report.page import rendered
@@ -24,6 +24,8 @@ def html(found: Sequence[Block], pictures: Sequence[Picture], made: dict[str, An
         predicted=points(found),
         number=number,
         told=told,
+        of_number=of_number,
+        exposed_caption=exposed_caption,
         correlated=correlated,
         counted=counted,
         spread=lambda values: spread(values.ravel()),

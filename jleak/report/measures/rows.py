@@ -11,6 +11,7 @@ from jaxtyping import Float
 from jleak.audit import store
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.store import Record
+from jleak.report.measures.exposed import Ranking, ranking
 from jleak.report.rows import Spread, label, spread
 
 RECOVERY = "recovery"
@@ -33,6 +34,8 @@ class Column(NamedTuple):
       whole: each of its numbers of the whole update, by name: (models, ...).
       status: what was not finite, or `ok`.
       seconds: that it took.
+      exposed: the records that it finds most exposed; None where it knows none.
+      note: what is to be said beside its numbers, if anything.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Column(NamedTuple):
     whole: dict[str, Float[np.ndarray, "models ..."]]
     status: str
     seconds: float
+    exposed: Ranking | None
+    note: str
 
     @property
     def shown(self) -> list[Spread] | None:
@@ -77,6 +82,11 @@ class Block(NamedTuple):
     def measures(self) -> list[Column]:
         """The columns that are measures."""
         return [column for column in self.columns if column.measure != RECOVERY]
+
+    @property
+    def ranked(self) -> list[tuple[Column, Ranking]]:
+        """The columns that know which records are most exposed, with these."""
+        return [(column, column.exposed) for column in self.columns if column.exposed]
 
     @property
     def attacks(self) -> list[Column]:
@@ -120,10 +130,10 @@ def column(name: str, records: Sequence[Record], run: Path) -> Column:
     found: dict[str, dict[str, np.ndarray]] = {"layers": {}, "whole": {}}
     for key in arrays[0]:
         part, _, number = key.partition("/")
-        values = [np.asarray(of[key], float) for of in arrays]
+        values = [np.asarray(of[key], float) for of in arrays] if part in found else []
         if part == "layers":
             found[part][number] = np.concatenate([v.reshape(-1, v.shape[-1]) for v in values])
-        else:
+        elif part == "whole":
             found[part][number] = np.concatenate(values)
     statuses = dict.fromkeys(record["status"] for record in records)
     wild = [status for status in statuses if status != "ok"]
@@ -135,6 +145,8 @@ def column(name: str, records: Sequence[Record], run: Path) -> Column:
         found["whole"],
         "; ".join(wild) or "ok",
         sum(record["seconds"] for record in records),
+        ranking(records, arrays),
+        records[0].get("note", ""),
     )
 
 

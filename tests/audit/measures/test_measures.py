@@ -9,7 +9,7 @@ from jleak import data
 from jleak.audit import store
 from jleak.audit.cohort.pools import pools
 from jleak.audit.cohort.stages import Memory, placed
-from jleak.audit.measures import driver
+from jleak.audit.measures import driver, exposed
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.config import cases, measure_config_of
 from jleak.audit.measures.programs import plans, shortened
@@ -101,14 +101,53 @@ def test_more_noise_tells_less_and_is_recovered_worse(run):
     assert mse[0]["median"] < mse[1]["median"] / 2
 
 
-def test_usable_information_finds_what_is_there(run):
-    """Of the images, and of an attribute that all of a batch has."""
-    images = run(made(measure="usable_information", measure_args={"of": "images"}, updates=300))[0]
+def by_records(arrays):
+    """The mean over test batches of what is told of them, (models, sets of layers), record by record."""
+    batches = arrays["exposed/batches"]
+    return (arrays["exposed/bits"] * batches).sum(-1) / batches.sum()
+
+
+def test_usable_information_finds_what_is_there(run, digits):
+    """Of the images, and of an attribute that all of a batch has; with the records that give it away."""
+    images, arrays = run(made(measure="usable_information", measure_args={"of": "images"}, updates=300))
     assert min(images["layers"]["information"]["median"]) > 0.2  # bits a pixel
+    mean = by_records(arrays)
+    np.testing.assert_allclose(mean[:, :-1], arrays["layers/bits"], rtol=1e-4)
+    np.testing.assert_allclose(mean[:, -1], arrays["whole/bits"], rtol=1e-4)
+    shown = data.pixels(digits.x[arrays["exposed/record"][:10]])
+    np.testing.assert_allclose(arrays["exposed/images"], shown, atol=1e-3)
     settings = {"of": "attribute", "permutations": 4, "seeds": 1, "family": "logistic"}
-    wide, _ = run(made(measure="usable_information", measure_args=settings, updates=600, batch=8))
+    wide, arrays = run(made(measure="usable_information", measure_args=settings, updates=600, batch=8))
+    np.testing.assert_allclose(by_records(arrays)[:, -1], arrays["whole/raw"] / np.log(2), atol=1e-5)
+    assert arrays["exposed/batches"].sum() == 120 * 8  # a record of a batch of eight has its batches' mean
     assert wide["whole"]["ratio"]["median"] > 0.08 and wide["whole"]["auc"]["median"] > 0.65
     assert wide["whole"]["null"]["median"] < wide["whole"]["ratio"]["median"]
+
+
+def test_conv_probes_see_whole_kernels_and_others_see_the_rest(run):
+    """Of convolutions whole gradients, however narrow the rows of others; sketches would be refused."""
+    net = {"model": "convnet", "model_args": {"width": 2}, "updates": 30, "models": 1}
+    settings = {"family": "conv", "permutations": 0}
+    record, arrays = run(made(measure="usable_information", measure_args=settings, width=8, **net))
+    assert record["note"].startswith("conv probes for conv0, conv1, conv2; mlp ones for head and all")
+    assert np.isfinite(record["layers"]["ratio"]["median"]).all() and len(record["names"]) == 4
+    np.testing.assert_allclose(by_records(arrays)[:, :-1], arrays["layers/raw"] / np.log(2), atol=1e-5)
+
+
+def test_the_most_exposed_are_those_of_the_highest_median(digits):
+    """By all layers together, not by the first; at their places in the data set they were drawn from."""
+    pvi = np.zeros((3, 3, 4))  # two layers and both together, four test batches of one
+    pvi[:, 2] = [[1, 2, 3, 9], [1, 5, 3, 0], [1, 6, 3, 0]]
+    pvi[:, 0] = [7, 0, 0, 0]
+    pvi[:, 1, 1] = 4
+    picks, places = np.array([[30], [10], [20], [40]]), 2 * np.arange(digits.size)
+    found = exposed.arrays_of(pvi, picks, digits, places)
+    assert found["exposed/record"].tolist() == [20, 40, 60, 80]
+    np.testing.assert_array_equal(found["exposed/label"], digits.labels[[10, 20, 30, 40]])
+    told = exposed.told(found, ["conv0", "head"], digits.class_names)
+    first, *_, last = told["top"]
+    assert first["bits"] == {"median": 5.0, "low": 3.5, "high": 5.5} and last["bits"]["median"] == 0.0
+    assert (first["layer"], first["of_layer"], told["records"], told["median"]) == ("head", 4.0, 4, 2.0)
 
 
 @pytest.mark.slow
@@ -212,6 +251,10 @@ REFUSED = {
     "unknown family": (
         {"measure": "usable_information", "measure_args": {"family": "tree"}},
         "unknown family 'tree'",
+    ),
+    "conv probes of a model that does not convolve": (
+        {"measure": "usable_information", "measure_args": {"family": "conv"}},
+        "family 'conv' must have a layer whose kernel slides over an image .* take family=mlp",
     ),
     "unknown attribute": ({"measure": "subspace_distance", "attribute": "smiling"}, "unknown attribute"),
     "label for attribute": (
