@@ -46,6 +46,12 @@ PRIOR = 1e-4
 LEAST = 1e-5
 """Misfit that counts as none."""
 
+KEPT = (1, 3, 6)
+"""Of the ways, one in so many is followed in each round; a round after the first has twice its iterations."""
+
+ABREAST = 4
+"""So many ways are followed at a time: more do not fit into a core's cache."""
+
 
 class Way(NamedTuple):
     """What is sought.
@@ -60,17 +66,47 @@ class Way(NamedTuple):
 
 
 def shoot(
-    threat: Threat, view: View, shares: Float[Array, "steps n"], p: Float[Array, "steps n"], iterations: int
-) -> tuple[Float[Array, "steps n"], Float[Array, ""]]:
-    """Shares of every step, fitted from a simulated training's `shares` and `p`, and their misfit.
+    threat: Threat,
+    view: View,
+    shares: Float[Array, "starts steps n"],
+    p: Float[Array, "starts steps n"],
+    iterations: int,
+) -> tuple[Float[Array, "kept steps n"], Float[Array, " kept"]]:
+    """Shares of every step, fitted from simulated trainings' `shares` and `p`, and their misfits.
 
-    Single ones may be a little below 0. Adam at a rate that falls from the half on.
+    In rounds: all for `iterations`, then for twice as many those that fit best (`KEPT`), as most starts end
+    in a wrong way that more iterations do not mend. Single shares may be a little below 0.
+    """
+    h, w, c = threat.model.shape
+    waves = jnp.zeros((*p.shape[:2], min(WAVES, h), min(WAVES, w), c + 1))
+    ways, strict = Way(jnp.cumsum(p - shares, 1), waves), STRICT[0]
+    misfit = jnp.zeros(len(p))
+    for number, part in enumerate(KEPT):
+        best = jnp.argsort(jnp.where(jnp.isfinite(misfit), misfit, jnp.inf))[: -(-len(p) // part)]
+        count = iterations * (2 if number else 1)
+
+        def one(way, count=count, strict=strict):
+            return fitted(threat, view, way, count, strict)
+
+        ways, y, misfit = lax.map(
+            one, jax.tree.map(lambda leaf, best=best: leaf[best], ways), batch_size=ABREAST
+        )
+        strict = STRICT[1]
+    return y, misfit
+
+
+def fitted(
+    threat: Threat, view: View, way: Way, iterations: int, strict: float
+) -> tuple[Way, Float[Array, "steps n"], Float[Array, ""]]:
+    """The way that Adam finds from `way`, the shares that it tells, and its misfit.
+
+    Adam's rate falls from the half on; the weight of negative shares goes from `strict` to `STRICT`'s last.
     """
     adam = optax.scale_by_adam(b2=0.99)
     layer = checked(threat.model, view.update)
 
     def objective(way, done):
-        misfit, y = judged(threat, view, layer, way, STRICT[0] * (STRICT[1] / STRICT[0]) ** done)
+        misfit, y = judged(threat, view, layer, way, strict * (STRICT[1] / strict) ** done)
         return jnp.log(misfit + LEAST) + PRIOR * jnp.sum(way.waves**2), (misfit, y)
 
     def one(carry, i):
@@ -82,12 +118,9 @@ def shoot(
         rates = Way(WAY_RATE, IMAGE_RATE)
         return (jax.tree.map(lambda w, rate, u: w - fall * rate * u, way, rates, by), state), None
 
-    h, w, c = threat.model.shape
-    waves = jnp.zeros((len(p), min(WAVES, h), min(WAVES, w), c + 1))
-    first = Way(jnp.cumsum(p - shares, 0), waves)
-    (way, _), _ = lax.scan(one, (first, adam.init(first)), jnp.arange(iterations))
+    (way, _), _ = lax.scan(one, (way, adam.init(way)), jnp.arange(iterations))
     misfit, y = objective(way, 1.0)[1]
-    return y, misfit
+    return way, y, misfit
 
 
 def judged(

@@ -11,8 +11,8 @@ The h_t and p_t of a local training on dummy images, labelled with a guess y_t o
 this a linear system for the e_t, and y_t = p_t - e_t is a better guess. Steps that the guess cannot be
 trusted for yet take the features that the update itself shows, those at the end of the training; the
 horizon of trust moves on by a step every `rounds` rounds, and two steps behind it labels are whole. Guesses
-that differ by chance at first end at different trainings; each is then fitted to the whole update
-(`jleak.labels.shooting`), and those that end nearest to it are averaged.
+that differ by chance at first end at different trainings; each is then fitted to the whole update, the best
+for longer (`jleak.labels.shooting`), and those that end nearest to it are averaged.
 
 That the labels be fitted to a simulated training is an old idea (Dimitrov et al., "Data Leakage in Federated
 Averaging", TMLR 2022, interpolate p between the two ends known); the linear system is not from there.
@@ -32,7 +32,7 @@ from jleak.labels.demix import demix
 from jleak.labels.dummies import differing, dummies, response
 from jleak.labels.head import Head, checked, softmax_loss
 from jleak.labels.noise import noise_variance
-from jleak.labels.shooting import shoot
+from jleak.labels.shooting import ABREAST, shoot
 from jleak.tree import dot
 from jleak.types import Key, LabelAttack, Params, Threat, View
 
@@ -42,7 +42,7 @@ AFTER = 20
 JITTER = 0.03
 """Standard deviation of the chance that tells the starts apart, in shares; falls to 0 on the way."""
 
-NEAR = 0.3
+NEAR = 0.1
 """How much above the least a start's loss may be to count still, as a share of the least."""
 
 FLOOR = 1e-3
@@ -86,7 +86,7 @@ class Seen(NamedTuple):
 def trajectory(
     threat: Threat,
     *,
-    starts: int = 4,
+    starts: int = 12,
     rounds: int = 2,
     images: int = 4,
     iterations: int = 200,
@@ -94,15 +94,15 @@ def trajectory(
 ) -> LabelAttack:
     """Label counts after local steps, from the whole update (module docstring); `demix` where there is one.
 
-    Derived here. Costs `starts` times `rounds * steps + 20` local trainings on `images` images and
-    `iterations` derivatives of one on one image, a victim: seconds.
+    Derived here. Costs `starts` times `rounds * steps + 20` local trainings on `images` images and twice
+    `iterations` derivatives of one on one image, a victim: a quarter of a minute.
 
     Args:
       threat: what the attacker knows; its local steps and their rate.
       starts: guesses that are followed side by side.
       rounds: rounds until the next step is trusted.
       images: dummy images, two or more.
-      iterations: of the fit at the end, 0 for none.
+      iterations: of the fit at the end, in its first round; 0 for no fit.
       dummy: their name (`jleak.labels.dummies.DUMMIES`), of images that differ from each other.
 
     Raises:
@@ -129,11 +129,11 @@ def trajectory(
 
         def one(key):
             shares, loss = follow(key, threat, view, x, seen, rounds)
-            if not iterations:
-                return shares, loss
-            return shoot(threat, view, shares, simulate(threat, view, x, shares).p, iterations)
+            return shares, loss, simulate(threat, view, x, shares).p
 
-        shares, losses = jax.vmap(one)(jax.random.split(key, starts))
+        shares, losses, p = lax.map(one, jax.random.split(key, starts), batch_size=ABREAST)
+        if iterations:
+            shares, losses = shoot(threat, view, shares, p, iterations)
         return apportion(threat.batch * together(shares.mean(1), losses), threat.batch)
 
     return LabelAttack(infer)

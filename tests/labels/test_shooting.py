@@ -86,9 +86,25 @@ def test_it_finds_the_shares_from_wrong_ones(case):
     threat, view, _, way, shares = case
     p = shares + jnp.diff(way.passed, axis=0, prepend=0.0)
     wrong = shares[jnp.array([0, 2, 1, 3])]  # the sum is right, the order is not
-    (y, misfit), (_, before) = (jax.jit(lambda n=n: shoot(threat, view, wrong, p, n))() for n in (200, 1))
-    assert float(misfit) < 1e-3 * float(before)
-    np.testing.assert_allclose(y, shares, atol=0.03)
+    (y, misfit), (_, before) = (
+        jax.jit(lambda n=n: shoot(threat, view, wrong[None], p[None], n))() for n in (200, 1)
+    )
+    assert misfit.shape == (1,)
+    assert float(misfit[0]) < 1e-3 * float(before[0])
+    np.testing.assert_allclose(y[0], shares, atol=0.03)
+
+
+def test_the_ways_that_fit_best_are_followed_on(case):
+    threat, view, _, way, shares = case
+    p = shares + jnp.diff(way.passed, axis=0, prepend=0.0)
+    starts = jnp.stack(
+        [jnp.full_like(shares, jnp.nan), shares[::-1], shares, *[shares[jnp.array([1, 2, 3, 0])]] * 5]
+    )
+    y, misfit = jax.jit(lambda: shoot(threat, view, starts, jnp.tile(p, (8, 1, 1)), 3))()
+    assert misfit.shape == (2,)  # of 8, then 3
+    assert jnp.isfinite(y).all()
+    assert float(misfit[0]) <= float(misfit[1])
+    np.testing.assert_allclose(y[0], shares, atol=0.05)
 
 
 def test_waves_are_those_of_the_cosine_transform():
