@@ -24,7 +24,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from jleak.labels.counting import onto_simplex
+from jleak.labels.counting import apportion, onto_simplex
 from jleak.labels.head import Head, checked, head, logits
 from jleak.types import Params, Threat, View
 
@@ -46,8 +46,8 @@ PRIOR = 1e-4
 LEAST = 1e-5
 """Misfit that counts as none."""
 
-KEPT = (1, 3, 6)
-"""Of the ways, one in so many is followed in each round; a round after the first has twice its iterations."""
+KEPT = (3, 6)
+"""One in so many of the ways is followed in each round after the first, for twice its iterations."""
 
 ABREAST = 4
 """So many ways are followed at a time: more do not fit into a core's cache."""
@@ -65,6 +65,20 @@ class Way(NamedTuple):
     waves: Float[Array, "steps r r c"]
 
 
+class Fit(NamedTuple):
+    """A way, and what it comes to.
+
+    Attributes:
+      way: the way.
+      shares: labels that it tells, of every step; single ones may be a little below 0.
+      misfit: how far its update is from the client's, and its labels from shares (`judged`).
+    """
+
+    way: Way
+    shares: Float[Array, "steps n"]
+    misfit: Float[Array, ""]
+
+
 def shoot(
     threat: Threat,
     view: View,
@@ -75,30 +89,43 @@ def shoot(
     """Shares of every step, fitted from simulated trainings' `shares` and `p`, and their misfits.
 
     In rounds: all for `iterations`, then for twice as many those that fit best (`KEPT`), as most starts end
-    in a wrong way that more iterations do not mend. Single shares may be a little below 0.
+    in a wrong way that more iterations do not mend. A round after the first begins at the nearest whole
+    labels, and counts only where it lowers the misfit. Single shares may be a little below 0.
     """
     h, w, c = threat.model.shape
     waves = jnp.zeros((*p.shape[:2], min(WAVES, h), min(WAVES, w), c + 1))
-    ways, strict = Way(jnp.cumsum(p - shares, 1), waves), STRICT[0]
-    misfit = jnp.zeros(len(p))
-    for number, part in enumerate(KEPT):
-        best = jnp.argsort(jnp.where(jnp.isfinite(misfit), misfit, jnp.inf))[: -(-len(p) // part)]
-        count = iterations * (2 if number else 1)
 
-        def one(way, count=count, strict=strict):
-            return fitted(threat, view, way, count, strict)
+    def first(way):
+        return fitted(threat, view, way, iterations, STRICT[0])
 
-        ways, y, misfit = lax.map(
-            one, jax.tree.map(lambda leaf, best=best: leaf[best], ways), batch_size=ABREAST
-        )
-        strict = STRICT[1]
-    return y, misfit
+    def further(fit):
+        found = fitted(threat, view, at_whole_labels(fit, threat), 2 * iterations, STRICT[1])
+        better = found.misfit < fit.misfit  # False for NaN
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), found, fit)
+
+    fits = lax.map(first, Way(jnp.cumsum(p - shares, 1), waves), batch_size=ABREAST)
+    for part in KEPT:
+        misfit = jnp.where(jnp.isfinite(fits.misfit), fits.misfit, jnp.inf)
+        best = jnp.argsort(misfit)[: -(-len(p) // part)]
+        fits = lax.map(further, jax.tree.map(lambda leaf, best=best: leaf[best], fits), batch_size=ABREAST)
+    return fits.shares, fits.misfit
 
 
-def fitted(
-    threat: Threat, view: View, way: Way, iterations: int, strict: float
-) -> tuple[Way, Float[Array, "steps n"], Float[Array, ""]]:
-    """The way that Adam finds from `way`, the shares that it tells, and its misfit.
+def at_whole_labels(fit: Fit, threat: Threat) -> Way:
+    """The fit's way, moved to where every step's labels are whole numbers of its mini-batch's images.
+
+    Where a mini-batch is no whole number of images, or a share is not finite, the way is left as it is.
+    """
+    mini = threat.batch * threat.epochs / threat.local_steps
+    if not float(mini).is_integer():
+        return fit.way
+    whole = jax.vmap(lambda y: apportion(mini * y, int(mini)) / mini)(fit.shares)
+    moved = jnp.cumsum(fit.shares - whole, 0)
+    return fit.way._replace(passed=fit.way.passed + jnp.where(jnp.isfinite(moved).all(), moved, 0.0))
+
+
+def fitted(threat: Threat, view: View, way: Way, iterations: int, strict: float) -> Fit:
+    """The way that Adam finds from `way`.
 
     Adam's rate falls from the half on; the weight of negative shares goes from `strict` to `STRICT`'s last.
     """
@@ -120,7 +147,7 @@ def fitted(
 
     (way, _), _ = lax.scan(one, (way, adam.init(way)), jnp.arange(iterations))
     misfit, y = objective(way, 1.0)[1]
-    return way, y, misfit
+    return Fit(way, y, misfit)
 
 
 def judged(

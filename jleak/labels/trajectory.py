@@ -95,7 +95,7 @@ def trajectory(
     """Label counts after local steps, from the whole update (module docstring); `demix` where there is one.
 
     Derived here. Costs `starts` times `rounds * steps + 20` local trainings on `images` images and twice
-    `iterations` derivatives of one on one image, a victim: a quarter of a minute.
+    `iterations` derivatives of one on one image, a victim: half a minute of a core (LeNet, 10 steps).
 
     Args:
       threat: what the attacker knows; its local steps and their rate.

@@ -1,5 +1,7 @@
 """Multiple shooting: its local training is the client's, its misfit is least at the truth, it finds it."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,19 @@ from scipy.fft import dct
 
 from jleak.clients import fedavg
 from jleak.labels.head import head
-from jleak.labels.shooting import Way, cosines, distance, image, judged, passing, shoot
+from jleak.labels.shooting import (
+    STRICT,
+    Fit,
+    Way,
+    at_whole_labels,
+    cosines,
+    distance,
+    fitted,
+    image,
+    judged,
+    passing,
+    shoot,
+)
 from jleak.losses import cross_entropy
 from jleak.models import mlp
 from jleak.types import Batch, Threat, View
@@ -82,29 +96,47 @@ def test_negative_shares_cost_their_squared_distance_from_the_simplex(case):
     np.testing.assert_allclose(float(strict - free), 2 * wanted, rtol=1e-3)
 
 
+def start(way, shares, p):
+    """The way of these shares, with grey images."""
+    return Way(jnp.cumsum(p - shares, -2), jnp.zeros((*p.shape[:-1], 6, 6, way.waves.shape[-1])))
+
+
 def test_it_finds_the_shares_from_wrong_ones(case):
     threat, view, _, way, shares = case
     p = shares + jnp.diff(way.passed, axis=0, prepend=0.0)
     wrong = shares[jnp.array([0, 2, 1, 3])]  # the sum is right, the order is not
-    (y, misfit), (_, before) = (
-        jax.jit(lambda n=n: shoot(threat, view, wrong[None], p[None], n))() for n in (200, 1)
-    )
-    assert misfit.shape == (1,)
-    assert float(misfit[0]) < 1e-3 * float(before[0])
+    before, _ = judged(threat, view, head(MODEL, view.update), start(way, wrong, p), 1.0)
+    y, misfit = jax.jit(lambda: shoot(threat, view, wrong[None], p[None], 200))()
+    assert float(misfit[0]) < 1e-3 * float(before)
     np.testing.assert_allclose(y[0], shares, atol=0.03)
 
 
-def test_the_ways_that_fit_best_are_followed_on(case):
+def test_the_ways_that_fit_best_are_followed_and_no_round_loses(case):
     threat, view, _, way, shares = case
-    p = shares + jnp.diff(way.passed, axis=0, prepend=0.0)
-    starts = jnp.stack(
-        [jnp.full_like(shares, jnp.nan), shares[::-1], shares, *[shares[jnp.array([1, 2, 3, 0])]] * 5]
-    )
-    y, misfit = jax.jit(lambda: shoot(threat, view, starts, jnp.tile(p, (8, 1, 1)), 3))()
-    assert misfit.shape == (2,)  # of 8, then 3
-    assert jnp.isfinite(y).all()
-    assert float(misfit[0]) <= float(misfit[1])
-    np.testing.assert_allclose(y[0], shares, atol=0.05)
+    p = jnp.tile(shares + jnp.diff(way.passed, axis=0, prepend=0.0), (8, 1, 1))
+    rolled = [jnp.roll(shares, i, 0) for i in range(4)]
+    starts = jnp.stack([jnp.full_like(shares, jnp.nan), *rolled, *[shares[::-1]] * 3])
+
+    def both():
+        first = jax.vmap(lambda one: fitted(threat, view, one, 3, STRICT[0]).misfit)(start(way, starts, p))
+        return first, shoot(threat, view, starts, p, 3)
+
+    first, (y, misfit) = jax.jit(both)()
+    assert not jnp.isfinite(first[0]) and jnp.isfinite(first[1:]).all()
+    assert misfit.shape == (2,) and jnp.isfinite(y).all()  # of 8 starts 3 go on, then 2
+    assert (jnp.sort(misfit) <= 1.001 * jnp.sort(first)[:2]).all()
+
+
+def test_a_round_begins_at_whole_labels(case):
+    """Labels 3/4 and 1/4 of a mini-batch of four stay, others go to the nearest; the probabilities stay."""
+    threat, _, _, way, _ = case
+    threat = dataclasses.replace(threat, batch=4 * STEPS)
+    shares = jnp.tile(jnp.array([[0.75, 0.25, 0.0], [0.3, 0.55, 0.15]]), (2, 1))
+    moved = at_whole_labels(Fit(way, shares, jnp.array(0.1)), threat)
+    by = jnp.diff(moved.passed - way.passed, axis=0, prepend=0.0)
+    np.testing.assert_allclose(by, jnp.tile(jnp.array([[0, 0, 0], [0.05, 0.05, -0.1]]), (2, 1)), atol=1e-6)
+    odd = dataclasses.replace(threat, batch=4 * STEPS + 1)
+    assert at_whole_labels(Fit(way, shares, jnp.array(0.1)), odd) is way
 
 
 def test_waves_are_those_of_the_cosine_transform():
