@@ -110,7 +110,7 @@ def untrained(given):
 
 def models(given):
     """The other models of the catalog, CIFAR-10."""
-    named = ("mlp", "mlp:activation_fn=relu", "convnet:width=16", "lenet:init=torch")
+    named = ("mlp", "mlp:activation_fn=relu", "convnet:width=16", "lenet:init=torch", "resnet20")
     rows = {f"{m}, IID, B={n}": setting(given, "cifar10", model=m, batch=n) for m in named for n in (8, 128)}
     return table(given, rows)
 
