@@ -229,7 +229,7 @@ class Threat:
       batch: how many images the client holds in all.
       loss: the client's loss; None where the attacker is not told (label attacks take it for cross entropy).
       local_steps: gradient steps behind the update (FedAvg), which is the sum of their gradients.
-      epochs: how often these steps pass over the batch; a step's mini-batch has batch * epochs / local_steps.
+      epochs: how often these steps pass over the batch.
       lr: the client's learning rate in these steps.
     """
 
@@ -250,6 +250,11 @@ class Threat:
     def classes(self) -> int:
         """The number of classes."""
         return self.model.classes
+
+    @property
+    def mini_batch(self) -> float:
+        """Images of a local step; no whole number where the batch size is not the client's."""
+        return self.batch * self.epochs / self.local_steps
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,19 @@ def apportion(shares: Float[Array, " classes"], total: int) -> Counts:
     return (whole + (ranks(whole - shares) < missing)).astype(jnp.int32)
 
 
+def whole_labels(shares: Float[Array, "steps n"], n: float) -> Float[Array, "steps n"]:
+    """The shares of `n` whole labels nearest to these, step by step (`apportion`).
+
+    Where `n` is no whole number (of a batch size that is not the client's) they are left as they are.
+
+    >>> whole_labels(jnp.array([[0.7, 0.4]]), 2.0).tolist()
+    [[0.5, 0.5]]
+    """
+    if not float(n).is_integer():
+        return shares
+    return jax.vmap(lambda y: apportion(n * y, int(n)) / n)(shares)
+
+
 def ranks(x: Float[Array, " n"]) -> Int[Array, " n"]:
     """The place of each entry among all, from the least, 0; the first of equal ones comes first.
 

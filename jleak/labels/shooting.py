@@ -24,7 +24,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from jleak.labels.counting import apportion, onto_simplex
+from jleak.labels.counting import onto_simplex, whole_labels
 from jleak.labels.head import Head, checked, head, logits
 from jleak.types import Params, Threat, View
 
@@ -99,7 +99,7 @@ def shoot(
         return fitted(threat, view, way, iterations, STRICT[0])
 
     def further(fit):
-        found = fitted(threat, view, at_whole_labels(fit, threat), 2 * iterations, STRICT[1])
+        found = fitted(threat, view, at_whole_labels(fit, threat.mini_batch), 2 * iterations, STRICT[1])
         better = found.misfit < fit.misfit  # False for NaN
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), found, fit)
 
@@ -111,17 +111,15 @@ def shoot(
     return fits.shares, fits.misfit
 
 
-def at_whole_labels(fit: Fit, threat: Threat) -> Way:
-    """The fit's way, moved to where every step's labels are whole numbers of its mini-batch's images.
+def at_whole_labels(fit: Fit, n: float) -> Way:
+    """The fit's way, moved to where the labels of every step are `n` whole ones; its probabilities stay.
 
-    Where a mini-batch is no whole number of images, or a share is not finite, the way is left as it is.
+    >>> way = Way(jnp.zeros((1, 2)), jnp.zeros((1, 1, 1, 2)))
+    >>> at_whole_labels(Fit(way, jnp.array([[0.75, 0.25]]), jnp.array(0.0)), 2.0).passed.tolist()
+    [[-0.25, 0.25]]
     """
-    mini = threat.batch * threat.epochs / threat.local_steps
-    if not float(mini).is_integer():
-        return fit.way
-    whole = jax.vmap(lambda y: apportion(mini * y, int(mini)) / mini)(fit.shares)
-    moved = jnp.cumsum(fit.shares - whole, 0)
-    return fit.way._replace(passed=fit.way.passed + jnp.where(jnp.isfinite(moved).all(), moved, 0.0))
+    moved = jnp.cumsum(fit.shares - whole_labels(fit.shares, n), 0)
+    return fit.way._replace(passed=fit.way.passed + moved)
 
 
 def fitted(threat: Threat, view: View, way: Way, iterations: int, strict: float) -> Fit:
@@ -158,7 +156,7 @@ def judged(
     if layer.bias is not None:
         passed = passed.at[-1].set(layer.bias)
     errors = jnp.diff(passed, axis=0, prepend=0.0)
-    contrast = CONTRAST / jnp.sqrt(threat.batch * threat.epochs / threat.local_steps)
+    contrast = CONTRAST / jnp.sqrt(threat.mini_batch)
     x = jax.vmap(lambda waves: image(contrast * waves, threat.model.shape))(way.waves)
     update, p = passing(threat, view, errors, x)
     y = p - errors

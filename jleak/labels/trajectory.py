@@ -23,11 +23,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jleak import linalg
 from jleak.check import InputError, number, whole
-from jleak.labels.counting import apportion, onto_simplex
+from jleak.labels.counting import apportion, onto_simplex, whole_labels
 from jleak.labels.demix import demix
 from jleak.labels.dummies import differing, dummies, response
 from jleak.labels.head import Head, checked, softmax_loss
@@ -202,7 +202,6 @@ def follow(
 ) -> tuple[Float[Array, "steps n"], Float[Array, ""]]:
     """The shares of every step of the training that ends nearest to the client's, and its distance."""
     steps, n = threat.local_steps, threat.classes
-    mini = threat.batch * threat.epochs / steps
     total = rounds * steps + AFTER
     size = dot(seen.update, seen.update)
 
@@ -215,32 +214,17 @@ def follow(
         better = loss < least  # False for NaN
         best, least = jnp.where(better, shares, best), jnp.where(better, loss, least)
         trusted = (jnp.arange(steps) <= i // rounds)[:, None]
-        guess = solved(trusted, path, seen, shares, mini)
+        guess = solved(trusted, path, seen, shares, threat.mini_batch)
         guess += JITTER * (1 - i / (0.7 * total)).clip(0) * jax.random.normal(k, guess.shape)
-        guess = whole_labels(guess, jnp.arange(steps) < i // rounds - 1, mini)
+        guess = jax.vmap(lambda y: onto_simplex(y, 1.0))(guess)
+        settled = (jnp.arange(steps) < i // rounds - 1)[:, None]
+        guess = jnp.where(settled, whole_labels(guess, threat.mini_batch), guess)
         return (jnp.where(trusted, 0.5 * (shares + guess), guess), best, least), None
 
     first = jnp.full((steps, n), 1 / n)
     given = jnp.arange(total), jax.random.split(key, total)
     (_, best, least), _ = lax.scan(one, (first, first, jnp.array(jnp.inf)), given)
     return best, least
-
-
-def whole_labels(
-    shares: Float[Array, "steps n"], settled: Bool[Array, " steps"], mini: float
-) -> Float[Array, "steps n"]:
-    """Shares of each step's mini-batch, >= 0 and of sum 1; of the `settled` steps, whole labels of `mini`.
-
-    A mini-batch that is no whole number of images (a batch size that is not the client's) is left as it is.
-
-    >>> whole_labels(jnp.array([[0.7, 0.4]]), jnp.array([True]), 2.0).tolist()
-    [[0.5, 0.5]]
-    """
-    shares = jax.vmap(lambda y: onto_simplex(y, 1.0))(shares)
-    if not float(mini).is_integer():
-        return shares
-    snapped = jax.vmap(lambda y: apportion(mini * y, int(mini)) / mini)(shares)
-    return jnp.where(settled[:, None], snapped, shares)
 
 
 def solved(trusted, path: Training, seen: Seen, shares, mini: float) -> Float[Array, "steps n"]:

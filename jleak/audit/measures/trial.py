@@ -77,7 +77,7 @@ def trial(case: MeasureCase, sets: Sets, memory: Memory, tell: Tell) -> tuple[Re
         for name, values in numbers.items()
     }
     names, shown = layer_names(model), {}
-    if leak.pvi is not None and drawn is not None:
+    if leak.pvi is not None:
         picks = drawn.picks[drawn.split == 2][:, : 1 if measure.on == "images" else None]
         shown = exposed.arrays_of(np.asarray(leak.pvi), picks, sides.pools.private, places(case, sets))
     return {
@@ -184,7 +184,8 @@ def of_updates(
     clock = time.perf_counter()
     rows = rows_of(case, model, measure, drawn, sides, params, memory)
     x = data.pixels(sides.pools.private.x[drawn.picks])
-    args, kernels = (keys(case, "measure"), rows, jnp.asarray(x)), programs.kernels_of(measure, model)
+    args = (keys(case, "measure"), rows, jnp.asarray(x))
+    kernels = programs.kernels_of(measure, model)
     if measure.traced:
         # batches come split by split, values in turn: only their number shapes the program
         settings = {
@@ -204,10 +205,8 @@ def rows_of(case, model, measure, drawn: Draws, sides: Sides, params: Params, me
     """The updates of all models by layer; those of the case before, where only the measure differs."""
     key = stream(jax.random.key(case.seed), "sketch")
     spread = spread_over(case, case.updates, np.tile(drawn.picks, (case.models, 1)), 2 * case.lanes)
-    args, kernels = (
-        (params, sides.private, key, floats_of(case), spread.slots),
-        programs.kernels_of(measure, model),
-    )
+    args = (params, sides.private, key, floats_of(case), spread.slots)
+    kernels = programs.kernels_of(measure, model)
     made = programs.updates(case, model, kernels, spread.where)
     settings = shaping(case, *SHAPED, "updates", "width") | {"kernels": kernels}
     program = memory.compiled("updates", settings, made, *args)

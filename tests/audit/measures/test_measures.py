@@ -9,7 +9,7 @@ from jleak import data
 from jleak.audit import store
 from jleak.audit.cohort.pools import pools
 from jleak.audit.cohort.stages import Memory, placed
-from jleak.audit.measures import driver, exposed
+from jleak.audit.measures import driver
 from jleak.audit.measures.case import MeasureCase
 from jleak.audit.measures.config import cases, measure_config_of
 from jleak.audit.measures.programs import plans, shortened
@@ -22,20 +22,6 @@ from jleak.models import mlp
 from jleak.types import Batch
 
 TIMES = ("seconds", "compile_seconds")
-BASE = {
-    "model": "mlp", "model_args": {"hidden": 16}, "models": 2, "records": 3, "updates": 60, "width": 32,
-    "lanes": 2,
-}  # fmt: skip
-
-
-def made(**changes):
-    return MeasureCase(**BASE | changes)
-
-
-@pytest.fixture(scope="module")
-def run(digits):
-    memory = Memory()
-    return lambda case: trial(case, {"digits": digits}, memory, lambda part, loss: None)
 
 
 def numbers(record):
@@ -52,7 +38,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("measure", PARTS)
-def test_a_record_is_complete_and_repeats(run, digits, measure):
+def test_a_record_is_complete_and_repeats(run, digits, measure, made):
     case = made(measure=measure, measure_args=PARTS[measure])
     record, arrays = run(case)
     assert MeasureCase.from_json(record) == case and record["case_id"] == case.case_id
@@ -72,7 +58,7 @@ def test_a_record_is_complete_and_repeats(run, digits, measure):
     assert numbers(again) == numbers(record)
 
 
-def test_a_measure_of_a_batch_is_that_of_the_library(run, digits):
+def test_a_measure_of_a_batch_is_that_of_the_library(run, digits, made):
     """Of the first model and its first batch."""
     case = made(measure="sensitivity", measure_args={"probes": 2000}, records=1, models=1, batch=2)
     found = run(case)[1]["layers/frobenius"][0, 0]
@@ -90,7 +76,7 @@ def test_a_measure_of_a_batch_is_that_of_the_library(run, digits):
     np.testing.assert_allclose(found, plain.frobenius, rtol=0.1)
 
 
-def test_more_noise_tells_less_and_is_recovered_worse(run):
+def test_more_noise_tells_less_and_is_recovered_worse(run, made):
     quiet, noisy = ({"defense": "gaussian", "defense_args": {"sigma": s}} for s in (0.001, 0.3))
     total = [run(made(measure="mutual_information", **d))[0]["whole"]["total"] for d in (quiet, noisy)]
     assert total[0]["low"] > 2 * total[1]["high"]
@@ -101,70 +87,21 @@ def test_more_noise_tells_less_and_is_recovered_worse(run):
     assert mse[0]["median"] < mse[1]["median"] / 2
 
 
-def by_records(arrays):
-    """The mean over test batches of what is told of them, (models, sets of layers), record by record."""
-    batches = arrays["exposed/batches"]
-    return (arrays["exposed/bits"] * batches).sum(-1) / batches.sum()
-
-
-def test_usable_information_finds_what_is_there(run, digits):
-    """Of the images, and of an attribute that all of a batch has; with the records that give it away."""
-    images, arrays = run(made(measure="usable_information", measure_args={"of": "images"}, updates=300))
-    assert min(images["layers"]["information"]["median"]) > 0.2  # bits a pixel
-    mean = by_records(arrays)
-    np.testing.assert_allclose(mean[:, :-1], arrays["layers/bits"], rtol=1e-4)
-    np.testing.assert_allclose(mean[:, -1], arrays["whole/bits"], rtol=1e-4)
-    shown = data.pixels(digits.x[arrays["exposed/record"][:10]])
-    np.testing.assert_allclose(arrays["exposed/images"], shown, atol=1e-3)
-    settings = {"of": "attribute", "permutations": 4, "seeds": 1, "family": "logistic"}
-    wide, arrays = run(made(measure="usable_information", measure_args=settings, updates=600, batch=8))
-    np.testing.assert_allclose(by_records(arrays)[:, -1], arrays["whole/raw"] / np.log(2), atol=1e-5)
-    assert arrays["exposed/batches"].sum() == 120 * 8  # a record of a batch of eight has its batches' mean
-    assert wide["whole"]["ratio"]["median"] > 0.08 and wide["whole"]["auc"]["median"] > 0.65
-    assert wide["whole"]["null"]["median"] < wide["whole"]["ratio"]["median"]
-
-
-def test_conv_probes_see_whole_kernels_and_others_see_the_rest(run):
-    """Of convolutions whole gradients, however narrow the rows of others; sketches would be refused."""
-    net = {"model": "convnet", "model_args": {"width": 2}, "updates": 30, "models": 1}
-    settings = {"family": "conv", "permutations": 0}
-    record, arrays = run(made(measure="usable_information", measure_args=settings, width=8, **net))
-    assert record["note"].startswith("conv probes for conv0, conv1, conv2; mlp ones for head and all")
-    assert np.isfinite(record["layers"]["ratio"]["median"]).all() and len(record["names"]) == 4
-    np.testing.assert_allclose(by_records(arrays)[:, :-1], arrays["layers/raw"] / np.log(2), atol=1e-5)
-
-
-def test_the_most_exposed_are_those_of_the_highest_median(digits):
-    """By all layers together, not by the first; at their places in the data set they were drawn from."""
-    pvi = np.zeros((3, 3, 4))  # two layers and both together, four test batches of one
-    pvi[:, 2] = [[1, 2, 3, 9], [1, 5, 3, 0], [1, 6, 3, 0]]
-    pvi[:, 0] = [7, 0, 0, 0]
-    pvi[:, 1, 1] = 4
-    picks, places = np.array([[30], [10], [20], [40]]), 2 * np.arange(digits.size)
-    found = exposed.arrays_of(pvi, picks, digits, places)
-    assert found["exposed/record"].tolist() == [20, 40, 60, 80]
-    np.testing.assert_array_equal(found["exposed/label"], digits.labels[[10, 20, 30, 40]])
-    told = exposed.told(found, ["conv0", "head"], digits.class_names)
-    first, *_, last = told["top"]
-    assert first["bits"] == {"median": 5.0, "low": 3.5, "high": 5.5} and last["bits"]["median"] == 0.0
-    assert (first["layer"], first["of_layer"], told["records"], told["median"]) == ("head", 4.0, 4, 2.0)
-
-
 @pytest.mark.slow
-def test_trees_run_on_the_host(run):
+def test_trees_run_on_the_host(run, made):
     settings = {"family": "boosted_trees", "seeds": 1, "permutations": 0}
     record, _ = run(made(measure="usable_information", measure_args=settings, updates=120, batch=8))
     assert 0 <= record["whole"]["ratio"]["median"] <= 1
 
 
 @pytest.mark.slow
-def test_estimators_from_pairs_look_at_images(run):
+def test_estimators_from_pairs_look_at_images(run, made):
     settings = {"estimator": "gaussian", "sigma": 1e-3}
     record, _ = run(made(measure="mutual_information", measure_args=settings, updates=200))
     assert record["on"] == "images" and record["layers"]["nats"]["median"][0] > 0.5
 
 
-def test_batches_of_an_attribute_are_matched_and_apart(digits):
+def test_batches_of_an_attribute_are_matched_and_apart(digits, made):
     case = made(measure="subspace_distance", batch=4, updates=60)
     sides = placed(pools(case, {"digits": digits}))
     drawn, images = drawn_for(case, measure_of(case), sides), sides.pools.private
@@ -176,7 +113,7 @@ def test_batches_of_an_attribute_are_matched_and_apart(digits):
     assert not (of_split[0] & of_split[2] or of_split[0] & of_split[1] or of_split[1] & of_split[2])
 
 
-def test_nobody_is_in_training_and_test(digits):
+def test_nobody_is_in_training_and_test(digits, made):
     """By groups: five images of each person."""
     person = {"person": np.arange(digits.size) // 5}
     images = data.from_arrays(digits.x / 16.0, digits.labels, name="people", attributes=person)
@@ -281,17 +218,17 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED)
-def test_bad_settings_are_refused_before_anything_runs(changes, message):
+def test_bad_settings_are_refused_before_anything_runs(changes, message, made):
     with pytest.raises(InputError, match=message):
         driver.prepared([made(**changes)])
 
 
-def test_a_factory_that_gives_no_measure_is_named():
+def test_a_factory_that_gives_no_measure_is_named(made):
     with pytest.raises(InputError, match="must give a jleak.leakage.measure.Measure on one of batch, images"):
         driver.prepared([made(measure="jleak.leakage.usable:logistic")])
 
 
-def test_what_is_known_of_images_is_worked_out_once(digits):
+def test_what_is_known_of_images_is_worked_out_once(digits, made):
     """Over the defenses and stages of one data set; anew for another number of directions."""
     memory, built = Memory(), []
     memory.last = lambda name, key, build, last=memory.last: last(
